@@ -1,0 +1,1 @@
+"""Finding, reading and preparing cases, and the way back to their grid."""

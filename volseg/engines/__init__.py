@@ -1,0 +1,1 @@
+"""Builders of MONAI trainers and evaluators."""

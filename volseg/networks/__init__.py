@@ -1,0 +1,1 @@
+"""Encoders, decoders and segmenters, and their weights."""

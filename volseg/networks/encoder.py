@@ -1,0 +1,104 @@
+"""The contract of every encoder: a volume in, a pyramid of features out.
+
+`FeatureSpec` tells what comes out before anything is computed, so that decoders, pretext tasks
+and segmenters can be built on any encoder, and refuse one that does not fit by name.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from torch import Tensor, nn
+
+from volseg.errors import GeometryError
+from volseg.transforms.masking import BlockMask
+from volseg.types import Size
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What an encoder takes and gives.
+
+    Args:
+        in_channels: Channels of the input volume.
+        channels: Channels of each feature map, finest first.
+        strides: Input voxels per feature voxel along each axis, one triple a feature map.
+        mask_mode: How a mask is applied: ``replace`` (tokens), ``drop`` (tokens) or ``fill``
+            (voxels).
+        divisor: Input sizes must be multiples of this, axis by axis.
+    """
+
+    in_channels: int
+    channels: tuple[int, ...]
+    strides: tuple[Size, ...]
+    mask_mode: str
+    divisor: Size
+
+
+class Encoder(nn.Module, ABC):
+    """A network from a volume to a pyramid of feature maps.
+
+    Subclasses set ``spec`` and implement `forward` and `layer_groups`.
+    """
+
+    spec: FeatureSpec
+
+    @abstractmethod
+    def forward(self, x: Tensor, mask: BlockMask | None = None) -> list[Tensor]:
+        """Compute the feature maps of a batch of volumes.
+
+        Args:
+            x: Volumes, ``(B, C, D, H, W)``; each size a multiple of ``spec.divisor``.
+            mask: Voxels to hide from the network (`True` = hidden); `None` shows everything.
+
+        Returns:
+            One map a level, finest first, ``(B, C_i, D / s_i, H / s_i, W / s_i)``.
+        """
+
+    @abstractmethod
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        """List every parameter once, grouped by depth, input side first."""
+
+    def require_divisible(self, size: Size) -> None:
+        """Refuse a size that the strides do not divide.
+
+        Args:
+            size: Voxels along each axis.
+
+        Raises:
+            GeometryError: If an axis is not a multiple of ``spec.divisor``.
+        """
+        divisor = self.spec.divisor
+        if any(length < 1 or length % step for length, step in zip(size, divisor, strict=True)):
+            pairs = list(zip(size, divisor, strict=True))
+            nearest = tuple(step * max(1, ceil(length / step)) for length, step in pairs)
+            raise GeometryError(
+                f"size {tuple(size)} is not a multiple of the encoder's stride {divisor};"
+                f" use {nearest}"
+            )
+
+    def embed(self, x: Tensor, pool: str = "mean_std") -> Tensor:
+        """Summarise each volume in one vector.
+
+        The mean alone would erase image-level information after InstanceNorm, whose maps have
+        mean zero, so every choice adds the spread or the extremes.
+
+        Args:
+            x: Volumes, ``(B, C, D, H, W)``.
+            pool: ``mean_std`` (mean and spread of the deepest level) or ``max`` (maximum over
+                every level).
+
+        Returns:
+            Vectors, ``(B, F)``.
+
+        Raises:
+            ValueError: If ``pool`` is neither of the two.
+        """
+        features = self(x)
+        if pool == "mean_std":
+            deepest = features[-1].flatten(2)
+            return torch.cat([deepest.mean(-1), deepest.std(-1, correction=0)], dim=1)
+        if pool == "max":
+            return torch.cat([level.flatten(2).amax(-1) for level in features], dim=1)
+        raise ValueError(f"pool is {pool!r}; use 'mean_std' or 'max'")

@@ -1,0 +1,1 @@
+"""Pretext tasks, one a file; they do not know each other."""

@@ -1,0 +1,1 @@
+"""Transforms that MONAI lacks: each is a draw and a pure function."""
