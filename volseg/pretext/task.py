@@ -42,7 +42,6 @@ class PretextTask(nn.Module, ABC):
     """
 
     def __init__(self, encoder: Encoder) -> None:
-        """Keep the encoder under the one name ``encoder``."""
         super().__init__()
         self.encoder = encoder
 
@@ -64,6 +63,9 @@ class PretextTask(nn.Module, ABC):
         Args:
             batch: Collated views, on the device.
             panels: Whether to return pictures too.
+
+        Returns:
+            The loss, what it is made of, and figures of health.
         """
 
     def after_step(self, step: int, total: int) -> None:
@@ -75,5 +77,5 @@ class PretextTask(nn.Module, ABC):
         """
 
     def trained(self) -> dict[str, nn.Module]:
-        """Name the parts worth keeping: ``encoder``, and ``decoder`` if a pyramid one was trained."""
+        """Name the parts worth keeping: ``encoder``, and a trained pyramid ``decoder``."""
         return {"encoder": self.encoder}
