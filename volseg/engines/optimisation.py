@@ -1,0 +1,107 @@
+"""How a network learns: optimizer, schedule, precision, clipping, averaging."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import AdamW, Optimizer
+
+from volseg.engines.schedules import Group, Schedule, WarmupCosine
+from volseg.errors import DeviceError, VolsegError
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How a network learns.
+
+    Args:
+        learning_rate: The peak rate.
+        weight_decay: Decay of matrices and kernels; biases, norms and other vectors have none.
+        schedule: The rate at every step, group by group.
+        clip_norm: Largest norm of the gradient; `None` does not clip.
+        precision: ``fp32``, ``bf16`` or ``fp16`` (CUDA only) for the network; losses are always
+            computed in fp32.
+        ema_decay: Decay of the running average of the weights, which is then what is validated and
+            saved; `None` keeps no average.
+        optimizer: Makes the optimizer from parameter groups, ``lr`` and ``weight_decay``.
+        loss: For segmentation only: compares logits with a label, ``(B, 1, D, H, W)``; `None` means
+            Dice and cross-entropy.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    schedule: Schedule = field(default_factory=WarmupCosine)
+    clip_norm: float | None = 12.0
+    precision: str = "fp32"
+    ema_decay: float | None = None
+    optimizer: Callable[..., Optimizer] = AdamW
+    loss: nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a precision that does not exist."""
+        if self.precision not in PRECISIONS:
+            raise VolsegError(f"precision is {self.precision!r}; use one of {list(PRECISIONS)}")
+
+    def build(self, groups: list[Group]) -> Optimizer:
+        """Make the optimizer, with two parameter groups a schedule group: decayed or not.
+
+        Args:
+            groups: The schedule's groups.
+
+        Returns:
+            The optimizer; each of its groups knows its schedule group by ``name``.
+        """
+        options: list[dict[str, Any]] = []
+        for group in groups:
+            decayed = [p for p in group.parameters if p.ndim > 1]
+            plain = [p for p in group.parameters if p.ndim <= 1]
+            for parameters, decay in ((decayed, self.weight_decay), (plain, 0.0)):
+                if parameters:
+                    options.append(
+                        {"params": parameters, "weight_decay": decay, "name": group.name}
+                    )
+        return self.optimizer(options, lr=self.learning_rate, weight_decay=self.weight_decay)
+
+    def describe(self) -> dict[str, Any]:
+        """List what decides the result, so that a resumed run can be compared with it."""
+        return {
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "schedule": repr(self.schedule),
+            "clip_norm": self.clip_norm,
+            "precision": self.precision,
+            "ema_decay": self.ema_decay,
+            "optimizer": _name(self.optimizer),
+            "loss": repr(self.loss),
+        }
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Open the context in which a network runs at a precision.
+
+    Args:
+        device: Where it runs.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+
+    Returns:
+        The context.
+
+    Raises:
+        DeviceError: If fp16 is asked for without CUDA, where gradients cannot be scaled.
+    """
+    if precision == "fp32":
+        return nullcontext()
+    if precision == "fp16" and device.type != "cuda":
+        raise DeviceError(f"precision fp16 needs a CUDA device, not {device.type!r}; use bf16")
+    return torch.autocast(device.type, PRECISIONS[precision])
+
+
+def _name(target: Any) -> str:
+    inner = getattr(target, "func", target)
+    options = getattr(target, "keywords", {})
+    return f"{getattr(inner, '__name__', repr(inner))}({dict(sorted(options.items()))})"
