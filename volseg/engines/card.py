@@ -2,29 +2,49 @@
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from volseg.errors import BundleError
+from volseg.engines.checkpoint import hash_module
+from volseg.errors import BundleError, WeightsError
 from volseg.networks.card import Card
+from volseg.networks.config import build
 from volseg.networks.encoder import Encoder
+from volseg.networks.segmenter import Segmenter
+
+logger = logging.getLogger(__name__)
 
 
-def complete_card(given: Mapping[str, Any] | Card, encoder: Encoder, steps: int) -> Card:
-    """Add what only the training knows.
+def begin_card(given: Mapping[str, Any] | Card, network: Encoder | Segmenter) -> Card:
+    """Make the card of a network in training.
 
     Args:
         given: Fields of the card, as many as are known.
-        encoder: The encoder that is saved.
-        steps: Steps done.
+        network: What is trained.
 
     Returns:
-        The card; input channels without a name are numbered.
+        The card. Input channels without a name are numbered; a network config that does not build
+        this network is left out, with a warning, for it would mislead whoever loads the weights.
     """
     facts = dataclasses.asdict(given) if isinstance(given, Card) else dict(given)
-    numbered = tuple(f"channel {index}" for index in range(encoder.spec.in_channels))
-    return Card(**{"network": {}, "channels": numbered, **facts, "steps": steps})
+    encoder = network if isinstance(network, Encoder) else network.encoder
+    facts.setdefault("channels", [f"channel {i}" for i in range(encoder.spec.in_channels)])
+    config = facts.get("network") or {}
+    if config and not _builds(config, network):
+        logger.warning("the card's network config %s is not the network in training", config)
+        config = {}
+    return Card(**{**facts, "network": config, "channels": tuple(facts["channels"])})
+
+
+def _builds(config: Mapping[str, Any], network: Encoder | Segmenter) -> bool:
+    own = config.get("encoder", config) if isinstance(network, Encoder) else config
+    try:
+        twin = build(own)
+    except WeightsError:
+        return False
+    return hash_module(twin) == hash_module(network)
 
 
 def card_of_config(path: str | Path) -> dict[str, Any]:

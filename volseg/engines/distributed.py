@@ -44,7 +44,7 @@ def device(name: str | torch.device = "auto") -> torch.device:
 
 def _gpu(asked: torch.device) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    index = int(os.environ.get("LOCAL_RANK", "0")) if asked.index is None else asked.index
+    index = int(os.environ.get("LOCAL_RANK", "0")) if str(asked) == "cuda" else asked.index
     if index >= count:
         raise DeviceError(
             f"device 'cuda:{index}' was asked for, but this machine offers {count} GPU(s);"

@@ -49,6 +49,8 @@ class Learner:
         autocast(self.device, optimisation.precision)  # refuses at once what cannot be
         self.groups = optimisation.schedule.groups(module)
         self.frozen = {id(p) for p in module.parameters() if not p.requires_grad}
+        self.frozen_groups: set[str] | None = None
+        self.resting: list[nn.Module] = []
         self.optimizer = optimisation.build(self.groups)
         self.scaler = torch.amp.GradScaler("cuda", enabled=optimisation.precision == "fp16")
         self.average: WeightAverage | None = None
@@ -59,9 +61,7 @@ class Learner:
             return self.module
         places = [self.device] if self.device.type == "cuda" else None
         # A frozen stage, or a level that the loss does not read, leaves parameters unused.
-        return DistributedDataParallel(
-            self.module, device_ids=places, find_unused_parameters=True
-        )
+        return DistributedDataParallel(self.module, device_ids=places, find_unused_parameters=True)
 
     def begin(self) -> None:
         """Start the average from the weights as they are now."""
@@ -146,12 +146,21 @@ class Learner:
         rates = self.rates(self.step)
         for options in self.optimizer.param_groups:
             options["lr"] = rates[options["name"]]
+        self._freeze({name for name, rate in rates.items() if rate == 0})
         self.module.train()
+        for part in self.resting:
+            part.eval()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _freeze(self, names: set[str]) -> None:
+        if names == self.frozen_groups:
+            return
+        self.frozen_groups = names
         for group in self.groups:
             for parameter in group.parameters:
-                is_learning = rates[group.name] > 0 and id(parameter) not in self.frozen
+                is_learning = group.name not in names and id(parameter) not in self.frozen
                 parameter.requires_grad_(is_learning)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.resting = [part for part in self.module.modules() if _is_frozen(part)]
 
     def _place(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
@@ -159,7 +168,7 @@ class Learner:
         return value.as_subclass(Tensor).to(self.device, non_blocking=True)
 
     def _descend(self, loss: Tensor) -> Tensor:
-        self.scaler.scale(loss).backward()
+        torch.autograd.backward(self.scaler.scale(loss))
         self.scaler.unscale_(self.optimizer)
         limit = self.optimisation.clip_norm
         norm = clip_grad_norm_(self._learning(), float("inf") if limit is None else limit)
@@ -169,3 +178,9 @@ class Learner:
 
     def _learning(self) -> Iterator[nn.Parameter]:
         return (p for group in self.groups for p in group.parameters if p.requires_grad)
+
+
+def _is_frozen(part: nn.Module) -> bool:
+    """Tell whether a part has parameters, none of which learns: its dropout rests too."""
+    learning = [parameter.requires_grad for parameter in part.parameters()]
+    return bool(learning) and not any(learning)

@@ -1,6 +1,7 @@
 """Training an encoder without labels: the MONAI trainer that drives every pretext task."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from monai.engines import SupervisedTrainer
@@ -10,7 +11,7 @@ from torch.utils.data import Dataset
 from volseg.data.draws import Draws
 from volseg.engines import distributed
 from volseg.engines.build import Training, build_trainer
-from volseg.engines.card import complete_card
+from volseg.engines.card import begin_card
 from volseg.engines.loop import Loop
 from volseg.engines.optimisation import Optimisation
 from volseg.networks.weights import save_weights
@@ -46,11 +47,12 @@ def pretrain_trainer(
     """
     place = distributed.device(loop.device)
     distributed.start(place)
+    card = begin_card(loop.card, task.encoder)
 
     def save(name: str, step: int) -> None:
         if name == "last":
-            card = complete_card(loop.card, task.encoder, step)
-            save_weights(loop.models_dir / "encoder.safetensors", task.trained(), card)
+            path = loop.models_dir / "encoder.safetensors"
+            save_weights(path, task.trained(), replace(card, steps=step))
 
     draws = Draws(dataset, task.views(_size(patch_size)), loop.seed)
     training = Training(task.to(place), _compute, draws, save)

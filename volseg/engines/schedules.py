@@ -3,9 +3,9 @@
 A schedule names groups of parameters and gives each a table of stages. The rate at a step is a pure
 function of the table, the step and the total, so that a resumed run cannot be in another stage than
 the uninterrupted one. The fine-tuning schedules are those that Wald et al. compare in OpenMind
-(2024, https://arxiv.org/abs/2412.17041); in the published scheduler the warm-up of the whole network
-ends at half the peak and then jumps, here it ends at the peak. `LayerDecay` follows BEiT (Bao et al.
-2021, https://arxiv.org/abs/2106.08254).
+(2024, https://arxiv.org/abs/2412.17041). In the published scheduler the warm-up of the whole
+network ends at half the peak and then jumps; here it ends at the peak. `LayerDecay` follows BEiT
+(Bao et al. 2021, https://arxiv.org/abs/2106.08254).
 """
 
 from abc import ABC, abstractmethod
@@ -91,7 +91,7 @@ def _factor_within(stage: Stage, place: int, length: int) -> float:
     if stage.shape == "rise":
         return stage.first + span * (place + 1) / length
     if stage.shape == "poly":
-        return stage.last - span * (1 - place / length) ** POLY_POWER
+        return stage.last - span * float((1 - place / length) ** POLY_POWER)
     if stage.shape == "cosine":
         return stage.last - span * (1 + cos(pi * place / length)) / 2
     raise ValueError(f"stage shape {stage.shape!r} is unknown; use off, rise, poly or cosine")
@@ -254,7 +254,8 @@ def _split(
     module: nn.Module, with_decoder: Iterable[str]
 ) -> tuple[tuple[nn.Parameter, ...], tuple[nn.Parameter, ...]]:
     joining = tuple(with_decoder)
-    encoder, rest = [], []
+    encoder: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         is_encoder = name.startswith("encoder.")
         joins = name.removeprefix("encoder.").startswith(joining) if joining else False

@@ -1,6 +1,7 @@
 """Training and validating a segmentation network: the MONAI trainer and evaluator."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch.utils.data import Dataset, Subset
 from volseg.data.draws import Draws
 from volseg.engines import distributed
 from volseg.engines.build import Training, build_trainer
-from volseg.engines.card import complete_card
+from volseg.engines.card import begin_card
 from volseg.engines.loop import Loop
 from volseg.engines.optimisation import Optimisation, autocast
 from volseg.losses.deep_supervision import DeepSupervisionLoss
@@ -58,6 +59,7 @@ def segmentation_trainer(
     """
     place = distributed.device(loop.device)
     distributed.start(place)
+    card = begin_card(loop.card, network)
     loss = DeepSupervisionLoss(optimisation.loss or dice_and_cross_entropy())
 
     def compute(parallel: nn.Module, batch: Mapping[str, Any], *, panels: bool) -> PretextResult:
@@ -68,12 +70,11 @@ def segmentation_trainer(
         return PretextResult(value, panels=pictures)
 
     def save(name: str, step: int) -> None:
-        card = complete_card(loop.card, network.encoder, step)
         parts = {"encoder": network.encoder, "decoder": network.decoder, "heads": network.heads}
         if name == "last":
             save_state_dict(loop.models_dir / "model.pt", network)
         stem = "model" if name == "last" else name
-        save_weights(loop.models_dir / f"{stem}.safetensors", parts, card)
+        save_weights(loop.models_dir / f"{stem}.safetensors", parts, replace(card, steps=step))
 
     draws = Draws(dataset, augmentation, loop.seed)
     training = Training(network.to(place), compute, draws, save, evaluator)
@@ -155,7 +156,8 @@ class _ClassMeans:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        means = engine.state.metric_details[KEY_METRIC].nanmean(dim=0)
+        details: dict[str, Tensor] = vars(engine.state)["metric_details"]  # MONAI adds it
+        means = details[KEY_METRIC].nanmean(dim=0)
         for index, mean in enumerate(means.tolist(), start=1):
             engine.state.metrics[f"val_dice_{index}"] = mean
 

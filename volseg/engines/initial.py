@@ -1,0 +1,55 @@
+"""The weights that a training or an evaluation starts from."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.engines import SupervisedEvaluator
+
+from volseg.engines import distributed
+from volseg.networks.segmenter import Segmenter
+from volseg.networks.weights import load_encoder, load_segmenter
+
+logger = logging.getLogger(__name__)
+
+
+def initial_network(
+    network: Segmenter,
+    encoder: str | Path | None = None,
+    device: str | torch.device = "auto",
+) -> Segmenter:
+    """Give a network its starting weights and its place.
+
+    Args:
+        network: The network, with random weights.
+        encoder: Weights of a pretrained encoder, and of its decoder if it fits; `None` trains from
+            scratch.
+        device: Where to put it.
+
+    Returns:
+        The same network.
+    """
+    if encoder is not None:
+        logger.info("%s: %s", encoder, load_encoder(network, encoder))
+    return network.to(distributed.device(device))
+
+
+def evaluate_weights(
+    evaluator: SupervisedEvaluator, network: Segmenter, weights: str | Path
+) -> dict[str, Any]:
+    """Validate saved weights.
+
+    Args:
+        evaluator: Validates ``network``.
+        network: The network that takes the weights.
+        weights: ``model.pt`` or ``*.safetensors`` of the whole network.
+
+    Returns:
+        The metrics.
+    """
+    load_segmenter(network, weights)
+    evaluator.run()
+    metrics: dict[str, Any] = dict(evaluator.state.metrics)
+    logger.info("%s: %s", weights, metrics)
+    return metrics
