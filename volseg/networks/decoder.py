@@ -6,11 +6,15 @@ block. It works on any pyramid, not on Swin's alone.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import ClassVar
 
-from monai.networks.blocks import UnetrUpBlock, UnetResBlock
+from monai.networks.blocks import UnetResBlock, UnetrUpBlock
 from torch import Tensor, nn
 
 from volseg.errors import GeometryError
+from volseg.networks.adaption import Adaption
 from volseg.networks.encoder import FeatureSpec
 from volseg.networks.residual import instance_norm
 from volseg.types import Size
@@ -53,6 +57,11 @@ class ConvolutionalDecoder(Decoder):
             encoder's finest map.
     """
 
+    adaptable: ClassVar[Mapping[str, Adaption]] = {
+        "stem.conv1.conv.weight": "channels",
+        "stem.conv3.conv.weight": "channels",
+    }
+
     def __init__(self, spec: FeatureSpec, width: int | None = None) -> None:
         """Build the steps."""
         super().__init__()
@@ -61,8 +70,7 @@ class ConvolutionalDecoder(Decoder):
         channels = [*own, *spec.channels]
         strides = [*([] if has_full else [FULL]), *spec.strides]
         self.stem = None if has_full else image_stem(spec.in_channels, channels[0])
-        pairs = zip(strides[:-1], strides[1:], strict=True)
-        factors = [upsampling_factor(fine, coarse) for fine, coarse in pairs]
+        factors = [upsampling_factor(fine, coarse) for fine, coarse in pairwise(strides)]
         self.steps = nn.ModuleList(
             UnetrUpBlock(3, deep, skip, 3, factor, instance_norm(skip), res_block=True)
             for deep, skip, factor in zip(channels[1:], channels[:-1], factors, strict=True)

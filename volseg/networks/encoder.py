@@ -5,13 +5,16 @@ and segmenters can be built on any encoder, and refuse one that does not fit by 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from volseg.errors import GeometryError
+from volseg.networks.adaption import Adaption
 from volseg.transforms.masking import BlockMask
 from volseg.types import Size
 
@@ -39,10 +42,13 @@ class FeatureSpec:
 class Encoder(nn.Module, ABC):
     """A network from a volume to a pyramid of feature maps.
 
-    Subclasses set ``spec`` and implement `forward` and `layer_groups`.
+    Subclasses set ``spec`` and implement `forward` and `layer_groups`. Those whose parameters
+    follow from the input's channels or size say so in ``adaptable``, see
+    `volseg.networks.adaption`.
     """
 
     spec: FeatureSpec
+    adaptable: ClassVar[Mapping[str, Adaption]] = {}
 
     @abstractmethod
     def forward(self, x: Tensor, mask: BlockMask | None = None) -> list[Tensor]:

@@ -4,17 +4,19 @@ The layout is that of the residual encoder of nnU-Net Revisited (Isensee et al. 
 https://arxiv.org/abs/2404.09556), built from MONAI's ``UnetResBlock``.
 """
 
+from collections.abc import Mapping
 from itertools import accumulate
+from typing import ClassVar
 
 import torch
 from monai.networks.blocks import UnetResBlock
 from torch import Tensor, nn
 
 from volseg.errors import GeometryError
+from volseg.networks.adaption import Adaption
 from volseg.networks.encoder import Encoder, FeatureSpec
 from volseg.transforms.masking import BlockMask
 from volseg.types import Size
-
 
 
 def instance_norm(width: int) -> tuple[str, dict[str, int]]:
@@ -47,6 +49,11 @@ class ResidualEncoder(Encoder):
     Raises:
         GeometryError: If the levels do not agree in number.
     """
+
+    adaptable: ClassVar[Mapping[str, Adaption]] = {
+        "levels.0.0.conv1.conv.weight": "channels",
+        "levels.0.0.conv3.conv.weight": "channels",
+    }
 
     def __init__(
         self,

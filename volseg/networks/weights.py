@@ -1,0 +1,296 @@
+"""Save networks with a card, and load them with a receipt.
+
+One file, ``*.safetensors``, holds the parts of a network under ``encoder.``, ``decoder.`` and
+``heads.``, and a card that says what they are. Loading never guesses: what did not fit stands in
+the receipt, and a file that is not what the network needs is refused with the reason.
+"""
+
+import dataclasses
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as serialise
+from torch import nn
+
+from volseg import __version__
+from volseg.errors import WeightsError
+from volseg.networks.adaption import channel_mixing
+from volseg.networks.card import Card
+from volseg.networks.config import build
+from volseg.networks.encoder import Encoder
+from volseg.networks.fingerprint import fingerprint
+from volseg.networks.fitting import Fitting, fit_part, require_equal
+from volseg.networks.identity import (
+    class_path,
+    merge_order,
+    require_same_answer,
+    require_same_kind,
+)
+from volseg.networks.receipt import Receipt
+from volseg.networks.segmenter import Segmenter
+from volseg.networks.storage import (
+    read_metadata,
+    read_state_dict,
+    read_tensors,
+    storable,
+    strip_wrappers,
+    write_atomically,
+)
+
+PARTS = ("encoder", "decoder", "heads")
+CARD_KEY = "volseg_card"
+MINIMUM_FRACTION = 0.95
+"""Below this share of the encoder's parameters a network is not pretrained, only mixed up."""
+
+
+def segmenter_parts(segmenter: Segmenter) -> dict[str, nn.Module]:
+    """Name the parts of a segmenter as a weights file does.
+
+    Args:
+        segmenter: The network.
+
+    Returns:
+        Its encoder, decoder and heads.
+    """
+    return {part: segmenter.get_submodule(part) for part in PARTS}
+
+
+def save_weights(
+    path: Path | str,
+    modules: Mapping[str, nn.Module],
+    card: Card,
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> Card:
+    """Write parts of a network with their card, whole or not at all.
+
+    Args:
+        path: The file, ``*.safetensors``; replaced if it is there.
+        modules: ``encoder``, and ``decoder`` and ``heads`` where there are any.
+        card: What the author knows; architecture, merge order, versions and fingerprint are
+            measured here.
+        dtype: How floating tensors are stored; ``torch.float16`` halves the file.
+
+    Returns:
+        The card as written.
+
+    Raises:
+        WeightsError: If the parts and the card contradict each other, a value is not finite, or
+            the disk refuses.
+    """
+    path, encoder = Path(path), modules.get("encoder")
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"weights file is {path.name!r}; give it the ending '.safetensors'")
+    if not isinstance(encoder, Encoder) or set(modules) - set(PARTS):
+        given = {name: class_path(module) for name, module in modules.items()}
+        raise WeightsError(f"cannot save {given}; give an encoder, and decoder and heads if any")
+    if len(card.channels) != encoder.spec.in_channels:
+        raise WeightsError(
+            f"card names the channels {list(card.channels)}, the encoder has"
+            f" {encoder.spec.in_channels}; name each one"
+        )
+    stored = {part: storable(module, dtype) for part, module in modules.items()}
+    card = dataclasses.replace(
+        card,
+        architecture={part: class_path(module) for part, module in modules.items()},
+        merge_order=merge_order(encoder),
+        versions={
+            "volseg": __version__,
+            "monai": metadata.version("monai"),
+            "torch": str(torch.__version__),
+        },
+        fingerprint=fingerprint(encoder, state=stored["encoder"]),
+    )
+    tensors = {f"{part}.{name}": t for part, state in stored.items() for name, t in state.items()}
+    write_atomically(path, serialise(tensors, {CARD_KEY: card.to_json()}))
+    return card
+
+
+def save_state_dict(
+    path: Path | str, network: nn.Module, *, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a plain state dict for MONAI, whole or not at all.
+
+    Values that are not finite are refused, as by `save_weights`.
+
+    Args:
+        path: The file, ``*.pt``; replaced if it is there.
+        network: Any network.
+        dtype: How floating tensors are stored.
+    """
+    buffer = io.BytesIO()
+    torch.save(storable(network, dtype), buffer)
+    write_atomically(Path(path), buffer.getvalue())
+
+
+def read_card(path: Path | str) -> Card:
+    """Read the card of a weights file; no tensor is loaded.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The card.
+
+    Raises:
+        WeightsError: If the file is no complete safetensors file, or has no card.
+    """
+    entries, _ = read_metadata(Path(path))
+    if CARD_KEY not in entries:
+        raise WeightsError(f"{path} has no volseg card; save it with volseg's save_weights")
+    try:
+        return Card.from_json(entries[CARD_KEY])
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def build_network(card: Card) -> nn.Module:
+    """Build the network that a card describes, with random weights.
+
+    Args:
+        card: The card; only networks of volseg are built from it.
+
+    Returns:
+        The whole network, or the encoder if the card describes no more.
+
+    Raises:
+        WeightsError: If the card describes none, or another package's.
+    """
+    is_whole = "_target_" in card.network
+    config = card.network if is_whole else card.network.get("encoder")
+    if not isinstance(config, Mapping):
+        raise WeightsError(f"card describes no network: {dict(card.network)}; build it yourself")
+    return build(config)
+
+
+def load_encoder(
+    network: Encoder | Segmenter,
+    path: Path | str,
+    *,
+    channels: Sequence[str] | None = None,
+    with_decoder: bool = True,
+) -> Receipt:
+    """Load a pretrained encoder, adapted to the network's channels, patch size and window.
+
+    The decoder comes too if the file has one that is equal to the network's. Nothing is changed
+    if the file is refused.
+
+    Args:
+        network: The encoder, or the segmenter around it.
+        path: A weights file with a card.
+        channels: Names of the network's input channels, to match the file's by name; `None`:
+            channels are repeated or summed in turn.
+        with_decoder: Whether to take a decoder that fits.
+
+    Returns:
+        The account of every tensor.
+
+    Raises:
+        WeightsError: If the file is damaged, has no card, holds another architecture or merge
+            order, fills less than 95 % of the encoder's parameters, has one of another shape, or
+            computes something else.
+    """
+    path, card = Path(path), read_card(path)
+    encoder = network if isinstance(network, Encoder) else network.encoder
+    root = nn.ModuleDict({"encoder": network}) if isinstance(network, Encoder) else network
+    require_same_kind(path, card, {"encoder": encoder})
+    wanted: Sequence[str] | int = encoder.spec.in_channels if channels is None else list(channels)
+    if channels is not None and len(channels) != encoder.spec.in_channels:
+        raise WeightsError(
+            f"{list(channels)} names {len(channels)} channels, the encoder has"
+            f" {encoder.spec.in_channels}; name each one"
+        )
+    mixing = channel_mixing(card.channels, wanted)
+    tensors, notes = strip_wrappers(read_tensors(path))
+    fitting = fit_part("encoder", root, tensors, mixing)
+    _require_enough(path, fitting)
+    if fitting.is_comparable:
+        require_same_answer(path, card, encoder, fitting.values)
+    if with_decoder and isinstance(network, Segmenter):
+        decoder, note = _fit_decoder(network, card, fit_part("decoder", root, tensors, mixing))
+        fitting, notes = fitting.joined(decoder), (*notes, *note)
+    root.load_state_dict({**root.state_dict(), **fitting.values})
+    return fitting.receipt(str(path), list(root.state_dict()), list(tensors), notes)
+
+
+def load_segmenter(segmenter: Segmenter, path: Path | str) -> Receipt:
+    """Load a whole segmenter, exactly.
+
+    A file that is damaged, holds anything but this network's tensors or computes something else
+    is refused as a `WeightsError`, and the network stays as it is.
+
+    Args:
+        segmenter: The network.
+        path: A weights file with a card, or a plain PyTorch state dict (``*.pt``).
+
+    Returns:
+        The account of every tensor.
+    """
+    path = Path(path)
+    card = read_card(path) if path.suffix == ".safetensors" else None
+    if card is not None:
+        require_same_kind(path, card, segmenter_parts(segmenter))
+    tensors, notes = strip_wrappers(read_state_dict(path) if card is None else read_tensors(path))
+    require_equal(path, segmenter, tensors)
+    if card is not None:
+        require_same_answer(path, card, segmenter.encoder, tensors)
+    segmenter.load_state_dict(tensors)
+    return Receipt(str(path), tuple(tensors), notes=notes)
+
+
+def describe_weights(path: Path | str) -> dict[str, Any]:
+    """Say what a weights file is, as plain values; refuse a damaged one as a `WeightsError`.
+
+    Args:
+        path: A safetensors file, or a plain PyTorch state dict.
+
+    Returns:
+        Its format, bytes, number of tensors and parameters, parameters by part, data types, and
+        the card; `None` where there is no card.
+    """
+    path, card = Path(path), None
+    if path.suffix == ".safetensors":
+        entries, shapes = read_metadata(path)
+        card = Card.from_json(entries[CARD_KEY]) if CARD_KEY in entries else None
+    else:
+        state = read_state_dict(path)
+        shapes = {name: (tuple(t.shape), str(t.dtype)) for name, t in state.items()}
+    parts: Counter[str] = Counter()
+    for name, (shape, _) in shapes.items():
+        parts[name.partition(".")[0]] += prod(shape)
+    return {
+        "format": "safetensors" if path.suffix == ".safetensors" else "state dict",
+        "bytes": path.stat().st_size,
+        "tensors": len(shapes),
+        "parameters": sum(parts.values()),
+        "parts": dict(parts),
+        "dtypes": sorted({dtype for _, dtype in shapes.values()}),
+        "card": None if card is None else card.to_dict(),
+    }
+
+
+def _require_enough(path: Path, fitting: Fitting) -> None:
+    if fitting.fraction < MINIMUM_FRACTION or fitting.misshapen:
+        raise WeightsError(
+            f"{path} fills {fitting.fraction:.1%} of the encoder's parameters;"
+            f" {MINIMUM_FRACTION:.0%} are needed, and none of another shape. {fitting.complaint}"
+        )
+
+
+def _fit_decoder(
+    segmenter: Segmenter, card: Card, fitting: Fitting
+) -> tuple[Fitting, tuple[str, ...]]:
+    """Take the stored decoder if it is the network's own, whole."""
+    stored = card.architecture.get("decoder")
+    if stored is None:
+        return Fitting(), ()
+    if stored != class_path(segmenter.decoder) or not fitting.is_whole:
+        note = f"decoder stays fresh: the stored {stored} is not equal to the network's"
+        return Fitting(), (note,)
+    return fitting, ()
