@@ -33,6 +33,12 @@ SMALLEST_WEIGHT = 0.1
 MONAI has the floor 0.001 on the product of the axes, which could not be normalised axis by axis.
 """
 
+AxisPlaces = tuple[tuple[int, Tensor], ...]
+"""First voxel and weights of a window along each axis."""
+
+Place = tuple[int, AxisPlaces]
+"""A window: index of its volume in the batch, and where it lies."""
+
 
 def window_starts(length: int, window: int, overlap: float) -> list[int]:
     """Place windows along an axis, evenly, from its first voxel to its last.
@@ -147,21 +153,35 @@ class SlidingWindow(Inferer):
         if not places:
             raise GeometryError("no volume in the batch; give at least one")
         batch_size = ceil(len(places) / ceil(len(places) / self.batch_size))
-        blended = torch.empty(0)
-        for first in range(0, len(places), batch_size):
-            batch = places[first : first + batch_size]
-            windows = [self._window(volumes[case], place) for case, place in batch]
-            windows += windows[-1:] * (batch_size - len(batch))
-            logits = self._checked(network(torch.stack(windows)))
-            if first == 0:
-                shape = (len(volumes), logits.shape[1], *volumes.shape[2:])
-                precision = torch.promote_types(logits.dtype, torch.float32)
-                blended = torch.zeros(shape, dtype=precision, device=volumes.device)
-            for (case, place), values in zip(batch, logits, strict=False):
-                (_, depth), (_, height), (_, width) = place
-                weight = depth[:, None, None] * height[:, None] * width
-                target = self._window(blended[case], place)
-                target.addcmul_(values.to(blended), weight.to(blended))
+        batches = [places[i : i + batch_size] for i in range(0, len(places), batch_size)]
+        blended = self._add_batch(None, volumes, batches[0], batch_size, network)
+        for batch in batches[1:]:
+            blended = self._add_batch(blended, volumes, batch, batch_size, network)
+        return blended
+
+    def _add_batch(
+        self,
+        blended: Tensor | None,
+        volumes: Tensor,
+        batch: list[Place],
+        batch_size: int,
+        network: Callable[[Tensor], Any],
+    ) -> Tensor:
+        """Add the weighted logits of a batch of windows; nothing else of it stays in memory."""
+        windows = [self._window(volumes[case], place) for case, place in batch]
+        windows += windows[-1:] * (batch_size - len(batch))
+        logits = self._checked(
+            network(torch.stack(windows) if batch_size > 1 else windows[0][None])
+        )
+        if blended is None:
+            shape = (len(volumes), logits.shape[1], *volumes.shape[2:])
+            precision = torch.promote_types(logits.dtype, torch.float32)
+            blended = torch.zeros(shape, dtype=precision, device=volumes.device)
+        for (case, place), values in zip(batch, logits, strict=False):
+            (_, depth), (_, height), (_, width) = place
+            weight = depth[:, None, None] * height[:, None] * width
+            target = self._window(blended[case], place)
+            target.addcmul_(values.to(blended), weight.to(blended))
         return blended
 
     def _axis(self, length: int, window: int, device: torch.device) -> list[tuple[int, Tensor]]:
@@ -170,7 +190,7 @@ class SlidingWindow(Inferer):
         weights = axis_weights(length, window, starts).to(device)
         return list(zip(starts, weights, strict=True))
 
-    def _window(self, volume: Tensor, place: tuple[tuple[int, Tensor], ...]) -> Tensor:
+    def _window(self, volume: Tensor, place: AxisPlaces) -> Tensor:
         """Take a view of one window of a volume ``(C, D, H, W)``."""
         (depth, _), (height, _), (width, _) = place
         rows, columns, slices = self.roi_size
