@@ -1,10 +1,11 @@
 """What happened when weights were loaded, tensor by tensor."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-LISTED = 6
-"""Names that a printed line spells out; the rest is counted."""
+LISTED = 4
+"""Names that a printed line spells out; more are counted part by part."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Receipt:
         return {key: list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
 
     def __str__(self) -> str:
-        """Print one line a kind, and the names where they are few."""
+        """Print one line a kind, with the names where they are few."""
         lines = [f"{self.source}: {self.fraction:.1%} of the encoder's parameters"]
         for kind in ("loaded", "resized", "inflated", "fresh", "left_over"):
             names = getattr(self, kind)
@@ -48,5 +49,7 @@ class Receipt:
 
 
 def _shorten(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:LISTED])
-    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"
+    if len(names) <= LISTED:
+        return ", ".join(names)
+    parts = Counter(name.partition(".")[0] for name in names)
+    return ", ".join(f"{count} in {part}" for part, count in parts.items())
