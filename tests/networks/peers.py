@@ -84,3 +84,16 @@ def copy_vit(encoder, peer):
 def _copy(source, target):
     assert source.shape == target.shape
     target.copy_(source)
+
+
+def unetr_block_pairs(ours, theirs):
+    """Pair the parts of our UNETR decoder with those of MONAI's UNETR, for patches of 16."""
+    return [
+        (ours.stem, theirs.encoder1.layer),
+        *zip(ours.skips, [theirs.encoder2, theirs.encoder3, theirs.encoder4], strict=True),
+        *zip(
+            ours.steps,
+            [theirs.decoder2, theirs.decoder3, theirs.decoder4, theirs.decoder5],
+            strict=True,
+        ),
+    ]

@@ -203,13 +203,10 @@ def biased_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) ->
         Sums of values, ``(windows, heads, tokens, width)``.
     """
     bias = bias.to(query.dtype)
-    if not torch.is_grad_enabled():
-        # A bias that could learn would cost the fused kernel even here.
-        bias = bias.detach()
-    elif query.device.type == "cpu" and bias.requires_grad:
+    if bias.requires_grad and query.device.type == "cpu":
         mixed: Tensor = _LearnedBiasAttention.apply(query, key, value, bias)  # type: ignore[no-untyped-call] # torch's
         return mixed
-    return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    return functional.scaled_dot_product_attention(query, key, value, bias)
 
 
 class WindowAttention(nn.Module):
