@@ -1,0 +1,157 @@
+"""The pipelines that every bundle shares: preprocessing, augmentation, postprocessing."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.transforms import (
+    Activationsd,
+    AsDiscreted,
+    CastToTyped,
+    Compose,
+    EnsureChannelFirstd,
+    EnsureTyped,
+    Invertd,
+    Lambdad,
+    LoadImaged,
+    Orientationd,
+    RandAdjustContrastd,
+    RandAffined,
+    RandFlipd,
+    RandGaussianNoised,
+    RandScaleIntensityd,
+    RandShiftIntensityd,
+    SaveImaged,
+    SpatialPadd,
+)
+
+from volseg.data.spacing import IsolatedSpacingd
+from volseg.transforms.crops import RandBalancedCropd, as_plain
+from volseg.transforms.intensity import NormalizeForegroundd
+
+LABEL = "label"
+
+
+def preprocessing(
+    keys: Sequence[str],
+    spacing: Sequence[float],
+    normalizer: Callable[[Any], Any] | None = None,
+    axcodes: str = "RAS",
+) -> Compose:
+    """Build what brings a file to the network: read, reorient, resample, normalise.
+
+    Args:
+        keys: ``image``, and ``label`` for training; a case holds their paths.
+        spacing: Voxel edge along each axis, in mm.
+        normalizer: Normalises the images' intensities; `None`: z-score over the foreground.
+        axcodes: Where the axes point, as in ``RAS``.
+
+    Returns:
+        The transform; images become float32 ``(C, X, Y, Z)`` and remember their affine, labels are
+        whole numbers.
+    """
+    images = [key for key in keys if key != LABEL]
+    labels = [key for key in keys if key == LABEL]
+    mode = ["nearest" if key == LABEL else "bilinear" for key in keys]
+    return Compose(
+        [
+            LoadImaged(keys=keys, image_only=True),
+            EnsureChannelFirstd(keys=keys),
+            *[Lambdad(keys=key, func=torch.round) for key in labels],
+            Orientationd(keys=keys, axcodes=axcodes, labels=None),
+            IsolatedSpacingd(keys=keys, pixdim=tuple(spacing), mode=mode),
+            normalizer or NormalizeForegroundd(keys=images),
+            EnsureTyped(keys=keys, dtype=torch.float32),
+        ]
+    )
+
+
+def augmentation(
+    patch_size: Sequence[int],
+    flip_axes: Sequence[int] = (),
+    *,
+    rotation: float = 15.0,
+    scale: float = 0.15,
+    intensity: float = 0.3,
+) -> Compose:
+    """Build the random transform from a preprocessed case to a training crop.
+
+    Crops are balanced over the classes of a case; a volume that is smaller than the crop is padded
+    with its own border. Flips are a property of the label set, so there are none by default:
+    flipping a hippocampus would exchange what the network must tell apart.
+
+    Args:
+        patch_size: Voxels of the crop along each axis.
+        flip_axes: Axes that may be flipped.
+        rotation: Largest angle about each axis, in degrees.
+        scale: Largest relative change of size along each axis.
+        intensity: Largest change of brightness and contrast, in standard deviations.
+
+    Returns:
+        The transform, with ``set_random_state``.
+    """
+    keys = ["image", LABEL]
+    angle = rotation * torch.pi / 180
+    return Compose(
+        [
+            as_plain,
+            SpatialPadd(keys=keys, spatial_size=tuple(patch_size), mode=["edge", "constant"]),
+            RandBalancedCropd(keys, patch_size),
+            *[RandFlipd(keys=keys, prob=0.5, spatial_axis=axis) for axis in flip_axes],
+            RandAffined(
+                keys=keys,
+                prob=0.7,
+                rotate_range=(angle,) * 3,
+                scale_range=(scale,) * 3,
+                mode=["bilinear", "nearest"],
+                padding_mode="border",
+            ),
+            RandScaleIntensityd(keys=["image"], factors=intensity, prob=0.3),
+            RandShiftIntensityd(keys=["image"], offsets=intensity, prob=0.3),
+            RandAdjustContrastd(keys=["image"], prob=0.3, gamma=(0.7, 1.5)),
+            RandGaussianNoised(keys=["image"], prob=0.2, std=0.2),
+            EnsureTyped(keys=keys, dtype=torch.float32, track_meta=False),
+        ]
+    )
+
+
+def postprocessing(
+    transform: Compose,
+    output_dir: str | Path | None = None,
+    data_root: str | Path | None = None,
+    *,
+    writes: bool = True,
+) -> Compose:
+    """Build what brings logits back to a label map on the image's own grid.
+
+    Args:
+        transform: The preprocessing of the same run, whose geometry is undone.
+        output_dir: Where label maps are written.
+        data_root: The images' folder, whose tree is mirrored in ``output_dir``; without it images
+            of equal name in different folders would overwrite each other.
+        writes: Whether to write at all; MONAI Label writes by itself.
+
+    Returns:
+        The transform of ``pred``, ``(K, X, Y, Z)``, to ``(1, X, Y, Z)``, uint8.
+    """
+    steps: list[Any] = [
+        Activationsd(keys="pred", softmax=True),
+        Invertd(keys="pred", transform=transform, orig_keys="image", nearest_interp=False),
+        AsDiscreted(keys="pred", argmax=True),
+        CastToTyped(keys="pred", dtype=torch.uint8),
+    ]
+    if writes and output_dir is not None:
+        steps.append(
+            SaveImaged(
+                keys="pred",
+                output_dir=str(output_dir),
+                output_postfix="",
+                output_dtype="uint8",
+                resample=False,
+                separate_folder=False,
+                data_root_dir="" if data_root is None else str(data_root),
+                print_log=False,
+            )
+        )
+    return Compose(steps)
