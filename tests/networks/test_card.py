@@ -48,6 +48,12 @@ def test_a_card_written_and_read_is_the_same(channels, steps, spacing, normalize
     assert Card.from_json(card.to_json()) == card
 
 
+def test_orientation_and_pretext_survive():
+    read = Card.from_json(dataclasses.replace(CARD, orientation="LPS").to_json())
+    assert read.orientation == "LPS"
+    assert read.pretext["ratio"] == 0.6
+
+
 def test_a_card_as_a_dictionary_is_its_json():
     assert CARD.to_dict() == json.loads(CARD.to_json())
     assert CARD.to_dict()["patch_size"] == [16, 24, 32]

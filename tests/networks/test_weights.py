@@ -13,6 +13,7 @@ from volseg.errors import WeightsError
 from volseg.networks import storage
 from volseg.networks.card import Card
 from volseg.networks.decoder import ConvolutionalDecoder
+from volseg.networks.fingerprint import fingerprint
 from volseg.networks.residual import ResidualEncoder
 from volseg.networks.segmenter import Segmenter
 from volseg.networks.swin import SwinEncoder
@@ -122,6 +123,7 @@ class TestSaving:
             assert tensor.dtype == torch.float32
             assert torch.equal(tensor, source.state_dict()[name].half().float())
         assert load_file(path)["encoder.levels.0.0.conv1.conv.weight"].dtype == torch.float16
+        assert read_card(path).fingerprint == fingerprint(target)
 
     def test_saving_leaves_the_encoder_and_the_random_state_as_they_are(self, tmp_path):
         source = residual().train()
@@ -163,7 +165,7 @@ class TestSaving:
     def test_a_disk_that_fails_leaves_the_old_file_whole(self, tmp_path, file, monkeypatch):
         before = file.read_bytes()
 
-        def full(descriptor):
+        def full(_descriptor):
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(storage.os, "fsync", full)
@@ -171,6 +173,14 @@ class TestSaving:
             save_weights(file, {"encoder": residual(seed=5)}, card())
         assert file.read_bytes() == before
         assert list(tmp_path.iterdir()) == [file]
+
+    def test_a_file_is_replaced_and_never_written_over(self, tmp_path, file):
+        before, reader = file.read_bytes(), tmp_path / "open elsewhere"
+        reader.hardlink_to(file)
+        save_weights(file, {"encoder": residual(seed=5)}, card())
+        assert reader.read_bytes() == before
+        assert file.read_bytes() != before
+        assert set(tmp_path.iterdir()) == {file, reader}
 
     def test_a_folder_that_is_a_file_is_refused(self, file):
         with pytest.raises(WeightsError, match="cannot write"):
@@ -400,6 +410,11 @@ class TestRefusal:
             r"\(4, 1, 3, 3, 3\) in the file, \(6, 1, 3, 3, 3\) here",
             residual(seed=1, widths=(6, 8)),
         )
+
+    def test_one_small_tensor_of_another_shape(self, file):
+        name = "encoder.levels.0.0.norm1.bias"
+        self.rewrite(file, lambda tensors: {**tensors, name: torch.zeros(5)})
+        self.refused(file, rf"none of another shape\. {name}: \(5,\) in the file, \(4,\) here")
 
     def test_a_shortcut_that_the_network_has_not(self, file):
         # With as many channels as the first width, MONAI's block leaves out its projection.
