@@ -26,7 +26,7 @@ Adaption = Literal["channels", "positions", "bias"]
 
 ``channels``: a kernel ``(out, in, d, h, w)`` that reads the image. ``positions``: a table
 ``(..., C, d, h, w)`` on the grid of tokens. ``bias``: a table of the offsets within a window,
-``(heads, 2 d - 1, 2 h - 1, 2 w - 1)``.
+``(..., heads, 2 d - 1, 2 h - 1, 2 w - 1)``.
 """
 
 
@@ -118,11 +118,11 @@ def resize_bias_table(table: Tensor, offsets: Size) -> Tensor:
     """Interpolate a table of relative position bias to another window, head by head.
 
     Args:
-        table: Bias of each offset, ``(heads, 2 d - 1, 2 h - 1, 2 w - 1)``.
+        table: Bias of each offset, ``(..., heads, 2 d - 1, 2 h - 1, 2 w - 1)``.
         offsets: Offsets along each axis of the wanted window, odd numbers.
 
     Returns:
-        Bias, ``(heads, *offsets)``; the table itself if the window is the same.
+        Bias, ``(..., heads, *offsets)``; the table itself if the window is the same.
     """
     return _interpolate(table, offsets, align_corners=True)
 
