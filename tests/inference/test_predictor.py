@@ -1,0 +1,168 @@
+"""A file in, a label map on its own grid out."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from tests.inference.threshold import (
+    CLASSES,
+    Threshold,
+    expected_labels,
+    preprocessing,
+    save_image,
+    threshold_predictor,
+)
+from volseg.data import geometry
+from volseg.errors import BundleError, DataError, GeometryError, WeightsError
+from volseg.inference import predictor as predictor_module
+from volseg.inference.predictor import Predictor
+from volseg.inference.sliding_window import SlidingWindow
+
+
+def oblique(degrees, spacing=(0.9, 1.1, 2.5)):
+    """Give an affine that is turned about z and lies somewhere."""
+    turn = np.deg2rad(degrees)
+    rotation = np.array(
+        [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
+    )
+    affine = np.eye(4)
+    affine[:3, :3] = rotation @ np.diag(spacing)
+    affine[:3, 3] = [-31.5, 12, 7]
+    return affine
+
+
+AFFINES = {
+    "RAS": np.diag([1.0, 1, 2, 1]),
+    "LPS": np.diag([-1.0, -1, 2, 1]),
+    "IAL": np.array([[0, 0, -1.0, 3], [0, 2, 0, 4], [-3, 0, 0, 5], [0, 0, 0, 1]]),
+    "oblique": oblique(20),
+    "thick": np.diag([0.86, 0.86, 28.8, 1]),
+}
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_the_mask_lies_on_the_images_own_grid(tmp_path, name):
+    path = tmp_path / "a.nii.gz"
+    values = save_image(path, affine=AFFINES[name])
+    prediction = threshold_predictor().predict(path)
+    assert np.array_equal(prediction.labels, expected_labels(values))
+    threshold_predictor().save(prediction, tmp_path / "out.nii.gz")
+    image, mask = nib.load(path), nib.load(tmp_path / "out.nii.gz")
+    assert np.allclose(mask.affine, image.affine)
+    assert mask.header["sform_code"] == image.header["sform_code"]
+    assert mask.header["qform_code"] == image.header["qform_code"]
+    assert mask.get_data_dtype() == np.uint8
+    assert np.array_equal(np.asanyarray(mask.dataobj), expected_labels(values))
+
+
+def test_a_volume_smaller_than_the_window_is_segmented(tmp_path):
+    values = save_image(tmp_path / "a.nii.gz", shape=(3, 9, 2))
+    prediction = threshold_predictor().predict(tmp_path / "a.nii.gz")
+    assert np.array_equal(prediction.labels, expected_labels(values))
+
+
+def test_volumes_come_from_the_determinant_of_the_affine(tmp_path):
+    # a sheared grid: the edges have lengths 1, sqrt(5) and 3 mm, the voxel holds 1 * 2 * 3 mm3
+    affine = np.array([[1.0, 1, 0, 0], [0, 2, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1]])
+    values = save_image(tmp_path / "a.nii.gz")
+    prediction = threshold_predictor().predict(tmp_path / "a.nii.gz")
+    sheared = predictor_module.Prediction(
+        prediction.labels, geometry.Grid(values.shape, affine), tmp_path
+    )
+    voxels = np.bincount(expected_labels(values).ravel())
+    volumes = sheared.volumes(CLASSES)
+    assert list(volumes) == ["grey", "white"]
+    assert volumes["grey"] == pytest.approx(voxels[1] * 6 / 1000)
+    assert volumes["white"] == pytest.approx(voxels[2] * 6 / 1000)
+
+
+def test_a_class_that_nothing_shows_has_no_volume(tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), tmp_path / "a.nii.gz")
+    prediction = threshold_predictor().predict(tmp_path / "a.nii.gz")
+    assert prediction.volumes(CLASSES) == {"grey": 0, "white": 0}
+
+
+def test_the_network_runs_in_evaluation_without_gradients(tmp_path):
+    class Probe(Threshold):
+        def forward(self, x):
+            assert not self.training
+            assert not torch.is_grad_enabled()
+            return super().forward(x)
+
+    save_image(tmp_path / "a.nii.gz")
+    predictor = Predictor(Probe().train(), preprocessing(), SlidingWindow((8, 8, 8)), CLASSES)
+    predictor.predict(tmp_path / "a.nii.gz")
+
+
+def test_classes_must_be_those_of_the_network(tmp_path):
+    save_image(tmp_path / "a.nii.gz")
+    names = {0: "background", 1: "grey"}
+    predictor = Predictor(Threshold(), preprocessing(), SlidingWindow((8, 8, 8)), names)
+    with pytest.raises(WeightsError, match="gives 3 classes and 2 are named: background, grey"):
+        predictor.predict(tmp_path / "a.nii.gz")
+
+
+def test_label_values_must_be_consecutive():
+    with pytest.raises(BundleError, match=r"label values are \[0, 1, 4\]; use 0 to 2"):
+        Predictor(Threshold(), preprocessing(), SlidingWindow((8, 8, 8)), {0: "a", 1: "b", 4: "c"})
+
+
+def test_a_mask_that_does_not_read_back_never_gets_its_name(tmp_path, monkeypatch):
+    save_image(tmp_path / "a.nii.gz")
+    predictor = threshold_predictor()
+    prediction = predictor.predict(tmp_path / "a.nii.gz")
+    target = tmp_path / "out" / "a.nii.gz"
+    target.parent.mkdir()
+    target.write_bytes(b"an older mask")
+
+    def flip_a_bit(path, *rest):
+        geometry.write_mask(path, *rest)
+        affine = np.diag([1, 1, 2.5, 1])
+        nib.save(nib.Nifti1Image(np.asanyarray(nib.load(path).dataobj), affine), path)
+
+    monkeypatch.setattr(predictor_module, "write_mask", flip_a_bit)
+    with pytest.raises(GeometryError):
+        predictor.save(prediction, target)
+    assert list(target.parent.iterdir()) == [target]
+    assert target.read_bytes() == b"an older mask"
+
+
+HOSTILE = {
+    "01_truncated_gzip.nii.gz": False,
+    "02_zero_byte.nii.gz": False,
+    "03_text_renamed.nii.gz": False,
+    "05_4d_time_series.nii.gz": False,
+    "07_singular_affine.nii.gz": False,
+    "08_zero_spacing.nii.gz": False,
+    "11_rgb24.nii.gz": False,
+    "12_huge_dims_little_data.nii.gz": False,
+    "09_extreme_anisotropy.nii.gz": True,
+    "10_uint16_scl_slope.nii.gz": True,
+    "16_no_affine_codes.nii.gz": True,
+    "17_constant_zero.nii.gz": True,
+    "18_int64_image.nii.gz": True,
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("name", "is_usable"), HOSTILE.items())
+def test_real_oddities_are_segmented_on_their_grid_or_refused(
+    shared_data, tmp_path, name, is_usable
+):
+    path: Path = shared_data / "hostile" / name
+    predictor = threshold_predictor(window=64)
+    if not is_usable:
+        with pytest.raises(DataError) as error:
+            predictor.predict(path)
+        assert name in str(error.value)
+        assert "\n" not in str(error.value)
+        return
+    prediction = predictor.predict(path)
+    predictor.save(prediction, tmp_path / name)
+    image, mask = nib.load(path), nib.load(tmp_path / name)
+    assert np.array_equal(prediction.labels, expected_labels(image.get_fdata()))
+    assert mask.shape == image.shape
+    assert np.array_equal(mask.affine, image.affine)
