@@ -1,3 +1,63 @@
 """Self-supervised pretraining and segmentation of 3D medical images on MONAI."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from volseg.bundle import Bundle
+    from volseg.errors import VolsegError
+    from volseg.inference.predictor import Predictor
+    from volseg.networks.segmenter import Segmenter
+    from volseg.networks.weights import load_encoder, load_segmenter
+    from volseg.workflows.demo import demo
+    from volseg.workflows.doctor import doctor
+    from volseg.workflows.evaluate import evaluate
+    from volseg.workflows.finetune import finetune
+    from volseg.workflows.inspect import inspect
+    from volseg.workflows.pretrain import pretrain
+    from volseg.workflows.segment import segment
+    from volseg.workflows.training import TrainingOptions
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Bundle",
+    "Predictor",
+    "Segmenter",
+    "TrainingOptions",
+    "VolsegError",
+    "demo",
+    "doctor",
+    "evaluate",
+    "finetune",
+    "inspect",
+    "load_encoder",
+    "load_segmenter",
+    "pretrain",
+    "segment",
+]
+
+_HOMES = {
+    "Bundle": "volseg.bundle",
+    "Predictor": "volseg.inference.predictor",
+    "Segmenter": "volseg.networks.segmenter",
+    "TrainingOptions": "volseg.workflows.training",
+    "VolsegError": "volseg.errors",
+    "load_encoder": "volseg.networks.weights",
+    "load_segmenter": "volseg.networks.weights",
+}
+"""Where a public name is defined; the verbs are at home in the module of their name."""
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that importing volseg loads nothing heavy."""
+    if name not in __all__:
+        raise AttributeError(f"module 'volseg' has no attribute {name!r}")
+    home = import_module(_HOMES.get(name, f"volseg.workflows.{name}"))
+    value = globals()[name] = getattr(home, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

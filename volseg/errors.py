@@ -23,3 +23,18 @@ class BundleError(VolsegError):
 
 class DeviceError(VolsegError):
     """A device that was asked for and is not there."""
+
+
+def find_cause(error: BaseException) -> BaseException:
+    """Find what volseg said, if another package has wrapped it into an error of its own.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        The first `VolsegError` among the error and its causes, or else the error itself.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, VolsegError):
+        cause = cause.__cause__ or cause.__context__
+    return error if cause is None else cause
