@@ -1,0 +1,133 @@
+"""Options that several subcommands have, and how results are printed."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_bundle(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Add ``--bundle``.
+
+    Args:
+        parser: The subcommand's parser.
+        default: The bundle to use; `None` requires one.
+    """
+    said = "" if default is None else f" (default: {default})"
+    parser.add_argument(
+        "--bundle",
+        metavar="NAME",
+        default=default,
+        required=default is None,
+        help=f"name of a bundle that comes with volseg, or a bundle's folder{said}",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser, default: Path | None = None) -> None:
+    """Add ``--output`` and ``--overwrite``.
+
+    Args:
+        parser: The subcommand's parser.
+        default: The folder to use; `None` requires one.
+    """
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=default,
+        required=default is None,
+        help="folder for everything that is written"
+        + ("" if default is None else f" (default: {default})"),
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what an earlier run has written there"
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``.
+
+    Args:
+        parser: The subcommand's parser.
+    """
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
+    )
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add ``--set``.
+
+    Args:
+        parser: The subcommand's parser.
+    """
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        dest="overrides",
+        type=parse_override,
+        action="append",
+        default=[],
+        help="change a value of the bundle's configuration; may be given again."
+        " VALUE is read as JSON if it is JSON",
+    )
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``, ``--quiet`` and ``--debug``.
+
+    Args:
+        parser: The subcommand's parser.
+    """
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON document instead of text"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress, no notes, only warnings")
+    parser.add_argument(
+        "--debug", action="store_true", help="show where in the code an error was raised"
+    )
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split ``KEY=VALUE``.
+
+    Args:
+        text: What was given.
+
+    Returns:
+        Key and value; a value that is not JSON is text.
+
+    Raises:
+        ArgumentTypeError: If there is no key or no equals sign.
+
+    Examples:
+        >>> parse_override("patch_size=[32, 32, 32]"), parse_override("device=cpu")
+        (('patch_size', [32, 32, 32]), ('device', 'cpu'))
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    try:
+        return key.strip(), json.loads(value)
+    except ValueError:
+        return key.strip(), value
+
+
+def report(args: argparse.Namespace, result: Any, *, is_good: bool = True) -> int:
+    """Print a result, as text or as JSON.
+
+    Args:
+        args: The arguments, with ``json``.
+        result: Has ``to_json()``, and says as text what it is.
+        is_good: Whether everything that was asked for was done.
+
+    Returns:
+        The exit status.
+    """
+    if args.json:
+        json.dump(result.to_json(), sys.stdout, indent=2, ensure_ascii=False)
+        print()
+    else:
+        print(result)
+    return 0 if is_good else 1

@@ -1,0 +1,52 @@
+"""Options of the two subcommands that train."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from volseg.cli.options import add_device, add_output, add_overrides
+
+if TYPE_CHECKING:
+    from volseg.workflows.training import TrainingOptions
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """Add what both have.
+
+    Args:
+        parser: The subcommand's parser.
+    """
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        type=Path,
+        required=True,
+        help="a folder of NIfTI volumes, or an MSD dataset (its folder or dataset.json)",
+    )
+    add_output(parser)
+    add_device(parser)
+    add_overrides(parser)
+    parser.add_argument("--seed", type=int, help="source of every draw (default: the bundle's, 0)")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with an interrupted run in the output folder"
+    )
+
+
+def training_options(args: argparse.Namespace) -> "TrainingOptions":
+    """Collect what both have.
+
+    Args:
+        args: The parsed arguments.
+
+    Returns:
+        The options.
+    """
+    from volseg.workflows.training import TrainingOptions
+
+    return TrainingOptions(
+        device=args.device,
+        seed=args.seed,
+        resume=args.resume,
+        overwrite=args.overwrite,
+        progress=not args.quiet,
+    )
