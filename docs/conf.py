@@ -36,6 +36,8 @@ apidoc_modules = [
         "automodule_options": {"members", "show-inheritance"},
     }
 ]
+# volseg's lazy names are documented where they are defined
+autodoc_default_options = {"ignore-module-all": True}
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
