@@ -31,7 +31,9 @@ class Draws(Dataset[Any]):
         DataError: If the dataset is empty.
     """
 
-    def __init__(self, dataset: Sequence[Any] | Dataset[Any], transform: Any, seed: int = 0) -> None:
+    def __init__(
+        self, dataset: Sequence[Any] | Dataset[Any], transform: Any, seed: int = 0
+    ) -> None:
         self.dataset = dataset
         self.transform = transform
         self.seed = seed

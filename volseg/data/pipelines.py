@@ -13,7 +13,6 @@ from monai.transforms import (
     EnsureChannelFirstd,
     EnsureTyped,
     Invertd,
-    Lambdad,
     LoadImaged,
     Orientationd,
     RandAdjustContrastd,
@@ -26,50 +25,59 @@ from monai.transforms import (
     SpatialPadd,
 )
 
+from volseg.data.labels import RequireClassesd, RoundLabeld
+from volseg.data.loading import Pipeline, RequireSameGridd
 from volseg.data.spacing import IsolatedSpacingd
 from volseg.transforms.crops import RandBalancedCropd, as_plain
-from volseg.transforms.intensity import NormalizeForegroundd
+from volseg.transforms.intensity import NormalizeForegroundd, ReplaceNonFinited
 
 LABEL = "label"
 
 
 def preprocessing(
-    keys: Sequence[str],
-    spacing: Sequence[float],
+    keys: Sequence[str] = ("image",),
+    spacing: Sequence[float] | None = None,
     normalizer: Callable[[Any], Any] | None = None,
     axcodes: str = "RAS",
 ) -> Compose:
     """Build what brings a file to the network: read, reorient, resample, normalise.
 
+    Voxels that are not finite are replaced before resampling could spread them, and labels are
+    rounded, never cut off. What cannot be used is refused with an error that names the file.
+
     Args:
         keys: ``image``, and ``label`` for training; a case holds their paths.
-        spacing: Voxel edge along each axis, in mm.
+        spacing: Voxel edge along each axis, in mm; `None` keeps each volume's own.
         normalizer: Normalises the images' intensities; `None`: z-score over the foreground.
         axcodes: Where the axes point, as in ``RAS``.
 
     Returns:
         The transform; images become float32 ``(C, X, Y, Z)`` and remember their affine, labels are
-        whole numbers.
+        16-bit whole numbers.
     """
     images = [key for key in keys if key != LABEL]
     labels = [key for key in keys if key == LABEL]
     mode = ["nearest" if key == LABEL else "bilinear" for key in keys]
-    return Compose(
-        [
-            LoadImaged(keys=keys, image_only=True),
-            EnsureChannelFirstd(keys=keys),
-            *[Lambdad(keys=key, func=torch.round) for key in labels],
-            Orientationd(keys=keys, axcodes=axcodes, labels=None),
-            IsolatedSpacingd(keys=keys, pixdim=tuple(spacing), mode=mode),
-            normalizer or NormalizeForegroundd(keys=images),
-            EnsureTyped(keys=keys, dtype=torch.float32),
-        ]
-    )
+    resample = [] if spacing is None else [IsolatedSpacingd(keys, tuple(spacing), mode=mode)]
+    steps = [
+        LoadImaged(keys=keys, image_only=True),
+        EnsureChannelFirstd(keys=keys),
+        *[RequireSameGridd(images[0], key) for key in labels],
+        *[RoundLabeld(key) for key in labels],
+        ReplaceNonFinited(images),
+        Orientationd(keys=keys, axcodes=axcodes, labels=None),
+        *resample,
+        normalizer or NormalizeForegroundd(keys=images),
+        EnsureTyped(keys=images, dtype=torch.float32),
+        *[RoundLabeld(key) for key in labels],
+    ]
+    return Pipeline(steps)
 
 
 def augmentation(
     patch_size: Sequence[int],
     flip_axes: Sequence[int] = (),
+    num_classes: int | None = None,
     *,
     rotation: float = 15.0,
     scale: float = 0.15,
@@ -84,6 +92,7 @@ def augmentation(
     Args:
         patch_size: Voxels of the crop along each axis.
         flip_axes: Axes that may be flipped.
+        num_classes: Classes, background included; a label beyond them is refused. `None`: any.
         rotation: Largest angle about each axis, in degrees.
         scale: Largest relative change of size along each axis.
         intensity: Largest change of brightness and contrast, in standard deviations.
@@ -93,8 +102,10 @@ def augmentation(
     """
     keys = ["image", LABEL]
     angle = rotation * torch.pi / 180
-    return Compose(
+    classes = [] if num_classes is None else [RequireClassesd(LABEL, num_classes)]
+    return Pipeline(
         [
+            *classes,
             as_plain,
             SpatialPadd(keys=keys, spatial_size=tuple(patch_size), mode=["edge", "constant"]),
             RandBalancedCropd(keys, patch_size),

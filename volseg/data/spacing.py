@@ -14,7 +14,9 @@ class IsolatedSpacingd(Spacingd):
     the other items never reach it.
     """
 
-    def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:  # noqa: FBT001 - MONAI's signature
+    def __call__(
+        self, data: Mapping[Hashable, Any], lazy: bool | None = None
+    ) -> dict[Hashable, Any]:  # noqa: FBT001 - MONAI's signature
         """Resample one case.
 
         Args:

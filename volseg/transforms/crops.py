@@ -48,7 +48,10 @@ class RandBalancedCropd(Randomizable, MapTransform):
         """
         result = dict(data)
         start = self.sample(result[self.label][0])
-        window = (slice(None), *(slice(s, s + n) for s, n in zip(start, self.patch_size, strict=True)))
+        window = (
+            slice(None),
+            *(slice(s, s + n) for s, n in zip(start, self.patch_size, strict=True)),
+        )
         for key in self.key_iterator(result):
             result[key] = result[key][window]
         return result
@@ -71,7 +74,9 @@ class RandBalancedCropd(Randomizable, MapTransform):
             if len(classes):
                 chosen = (label == classes[self.R.randint(len(classes))]).nonzero()
                 voxel = chosen[self.R.randint(len(chosen))].tolist()
-                start = [self._around(*axis) for axis in zip(voxel, self.patch_size, room, strict=True)]
+                start = [
+                    self._around(*axis) for axis in zip(voxel, self.patch_size, room, strict=True)
+                ]
         return (start[0], start[1], start[2])
 
     def _around(self, voxel: int, length: int, free: int) -> int:

@@ -1,0 +1,268 @@
+"""Cases: which image belongs to which label, and which patient they are of."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from volseg.data.splits import read_split, split_cases, write_split
+from volseg.errors import DataError
+
+__all__ = [
+    "Case",
+    "find_cases",
+    "items",
+    "label_values",
+    "read_dataset_json",
+    "read_split",
+    "split_cases",
+    "stem",
+    "write_split",
+]
+
+ENDINGS = (".nii.gz", ".nii")
+
+GROUP_COLUMNS = ("group", "subject group")
+"""Names under which a CSV may state whom a case is of."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case.
+
+    Args:
+        name: Name without ending; below a folder, the path relative to it.
+        images: Its image files, one a channel.
+        label: Its label file; `None` if it has none.
+        group: Whom it is of; cases of one group never part in a split.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    label: Path | None = None
+    group: str | None = None
+
+
+def find_cases(source: str | Path, groups: str | Path | None = None) -> list[Case]:
+    """Find the cases of a source.
+
+    Args:
+        source: A NIfTI file; a folder, searched for NIfTI files; a ``dataset.json`` of the Medical
+            Segmentation Decathlon or its folder; or a CSV with the columns ``image`` and, as
+            there are, ``label``, ``name`` and ``group``, whose paths are relative to it.
+        groups: A CSV with the columns ``case`` and ``group``; `None`: ``cases.csv`` beside a
+            ``dataset.json``, if it is there.
+
+    Returns:
+        The cases, by name.
+
+    Raises:
+        DataError: If there is no case, a file is missing, or two cases have one name.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; give a file, a folder, a dataset.json or a CSV")
+    cases = _finder(path)(path)
+    if groups is not None:
+        cases = _with_groups(cases, Path(groups))
+    if not cases:
+        raise DataError(f"{path} holds no NIfTI file (*.nii, *.nii.gz) and no dataset.json")
+    _require_distinct(cases, path)
+    _require_files(cases, path)
+    return sorted(cases, key=lambda case: case.name)
+
+
+def items(
+    source: str | Path | Sequence[Case], split: str | Path | None = None, part: str | None = None
+) -> list[dict[str, Any]]:
+    """List cases as MONAI takes them.
+
+    Args:
+        source: What `find_cases` takes, or cases.
+        split: A file that `volseg.data.splits.write_split` wrote; `None` takes every case.
+        part: Part of the split, such as ``training``.
+
+    Returns:
+        ``{"image": path, "label": path}`` for each case and no other key; the label only where
+        there is one, the image a list if it has several channels.
+
+    Raises:
+        DataError: If the split names a case that is not there.
+    """
+    cases = find_cases(source) if isinstance(source, (str, Path)) else list(source)
+    if split is not None:
+        cases = _select(cases, Path(split), part)
+    return [_item(case) for case in cases]
+
+
+def stem(path: str | Path) -> str:
+    """Give a path without ``.nii`` or ``.nii.gz``.
+
+    Args:
+        path: The path.
+
+    Returns:
+        The path up to the ending, with ``/`` between folders.
+
+    Examples:
+        >>> stem("a/b.c.nii.gz")
+        'a/b.c'
+    """
+    return Path(path).as_posix().removesuffix(".gz").removesuffix(".nii")
+
+
+def _finder(path: Path) -> Callable[[Path], list[Case]]:
+    if path.is_dir():
+        return _read_decathlon if (path / "dataset.json").is_file() else _search
+    if path.suffix == ".json":
+        return _read_decathlon
+    return _read_csv if path.suffix == ".csv" else _take_file
+
+
+def _take_file(path: Path) -> list[Case]:
+    return [Case(stem(path.name), (path,))]
+
+
+def _search(folder: Path) -> list[Case]:
+    relatives = [path.relative_to(folder) for path in sorted(folder.rglob("*"))]
+    return [
+        Case(stem(path), (folder / path,))
+        for path in relatives
+        if path.name.endswith(ENDINGS)
+        and not any(part.startswith(".") for part in path.parts)
+        and (folder / path).is_file()
+    ]
+
+
+def read_dataset_json(path: Path) -> dict[str, Any]:
+    """Read a ``dataset.json`` of the Medical Segmentation Decathlon.
+
+    Args:
+        path: The file or its folder.
+
+    Returns:
+        Its content, with a list under ``training``.
+
+    Raises:
+        DataError: If it is not such a file.
+    """
+    file = path / "dataset.json" if path.is_dir() else path
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("training"), list):
+        raise DataError(
+            f"{file} lists no cases under 'training', as a dataset.json of the Decathlon does"
+        )
+    return content
+
+
+def label_values(source: str | Path) -> dict[int, str] | None:
+    """Read which label values a data set knows.
+
+    Args:
+        source: What `find_cases` takes.
+
+    Returns:
+        Name of each value; `None` if the source does not say.
+
+    Raises:
+        DataError: If a value is not a whole number.
+    """
+    path = Path(source)
+    if _finder(path) is not _read_decathlon:
+        return None
+    labels = read_dataset_json(path).get("labels")
+    if not isinstance(labels, Mapping):
+        return None
+    try:
+        return {int(value): str(name) for value, name in labels.items()}
+    except ValueError as error:
+        raise DataError(f"{path}: label values are {list(labels)}; use whole numbers") from error
+
+
+def _read_decathlon(path: Path) -> list[Case]:
+    root = path if path.is_dir() else path.parent
+    cases = []
+    for entry in read_dataset_json(path)["training"]:
+        entry = {"image": entry} if isinstance(entry, str) else entry
+        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+            raise DataError(f"{path}: {entry!r} under 'training' names no image")
+        image, label = root / entry["image"], entry.get("label")
+        cases.append(Case(stem(image.name), (image,), root / label if label else None))
+    table = root / "cases.csv"
+    return _with_groups(cases, table) if table.is_file() else cases
+
+
+def _read_csv(path: Path) -> list[Case]:
+    cases = []
+    for row in _rows(path, "image"):
+        image = path.parent / row["image"]
+        label = path.parent / row["label"] if row.get("label") else None
+        name = row.get("name") or stem(row["image"])
+        cases.append(Case(name, (image,), label, row.get("group") or None))
+    return cases
+
+
+def _with_groups(cases: Sequence[Case], table: Path) -> list[Case]:
+    rows = _rows(table, "case")
+    column = next((name for name in GROUP_COLUMNS if rows and name in rows[0]), None)
+    if column is None:
+        raise DataError(f"{table} has no column 'group'; it says whom each case is of")
+    known = {row["case"]: row[column] for row in rows}
+    lost = [case.name for case in cases if not known.get(case.name)]
+    if lost:
+        raise DataError(f"{table} gives no group for {lost[0]} ({len(lost)} of {len(cases)} cases)")
+    return [Case(case.name, case.images, case.label, known[case.name]) for case in cases]
+
+
+def _rows(table: Path, needed: str) -> list[dict[str, str]]:
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table} cannot be read as CSV: {error}") from error
+    if not rows or not rows[0].get(needed):
+        raise DataError(f"{table} has no row, or none under the column {needed!r}")
+    return rows
+
+
+def _require_distinct(cases: Sequence[Case], source: Path) -> None:
+    seen: dict[str, Case] = {}
+    for case in cases:
+        other = seen.setdefault(case.name, case)
+        if other is not case:
+            raise DataError(
+                f"{source}: {other.images[0]} and {case.images[0]} are both named {case.name};"
+                " rename one"
+            )
+
+
+def _require_files(cases: Sequence[Case], source: Path) -> None:
+    files = [path for case in cases for path in (*case.images, case.label) if path is not None]
+    lost = [path for path in files if not path.is_file()]
+    if lost:
+        raise DataError(f"{source}: {lost[0]} does not exist ({len(lost)} of {len(files)} files)")
+
+
+def _select(cases: Sequence[Case], split: Path, part: str | None) -> list[Case]:
+    parts = read_split(split)
+    if part not in parts:
+        raise DataError(f"{split} has no part {part!r}; it has {', '.join(parts)}")
+    known = {case.name: case for case in cases}
+    lost = [name for name in parts[part] if name not in known]
+    if lost:
+        raise DataError(
+            f"{split} names {lost[0]} ({len(lost)} of {len(parts[part])} cases), which the data"
+            " lacks; give the data that was split"
+        )
+    return [known[name] for name in parts[part]]
+
+
+def _item(case: Case) -> dict[str, Any]:
+    images = [str(path) for path in case.images]
+    item: dict[str, Any] = {"image": images[0] if len(images) == 1 else images}
+    return item if case.label is None else {**item, "label": str(case.label)}

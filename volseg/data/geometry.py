@@ -1,0 +1,256 @@
+"""Back to the native grid: from probabilities on the network's grid to a mask beside the image.
+
+Probabilities are interpolated and the most probable class is taken on the image's own grid, slab
+by slab, so that no label is ever interpolated and memory stays bounded. A mask takes over what the
+image's header says about space, bit for bit, and counts as written only when it was read back.
+"""
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from volseg.data.volumes import read_raw_header, read_volume
+from volseg.errors import DataError, GeometryError
+
+SPATIAL_FIELDS = (
+    "pixdim",
+    "qform_code",
+    "sform_code",
+    "quatern_b",
+    "quatern_c",
+    "quatern_d",
+    "qoffset_x",
+    "qoffset_y",
+    "qoffset_z",
+    "srow_x",
+    "srow_y",
+    "srow_z",
+    "xyzt_units",
+)
+"""What of a NIfTI header says where voxels lie."""
+
+WHOLE = 1e-4
+"""A grid whose points lie this close to voxel centres, in voxels, is read without interpolating."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the voxels of a volume lie.
+
+    Args:
+        shape: Voxels along each axis, ``(X, Y, Z)``.
+        affine: From voxel indices to mm, ``(4, 4)``.
+    """
+
+    shape: tuple[int, ...]
+    affine: Any
+
+    def matrix(self) -> NDArray[np.float64]:
+        """Give the affine as an array, refused if it cannot be inverted."""
+        matrix = np.asarray(self.affine, dtype=np.float64)
+        if matrix.shape == (4, 4) and np.isfinite(matrix).all():
+            edges = np.linalg.norm(matrix[:3, :3], axis=0)
+            if abs(np.linalg.det(matrix[:3, :3])) > 1e-6 * np.prod(edges) > 0:
+                return matrix
+        raise GeometryError(f"affine {matrix.tolist()} cannot be inverted")
+
+
+def to_native_grid(
+    probabilities: Tensor, affine: Any, native: Grid, slab: int = 16
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Bring class probabilities to a grid and take the most probable class there.
+
+    Between voxel centres probabilities are interpolated linearly; up to half a voxel beyond the
+    outermost centres, where the outermost voxels still reach, the nearest value holds. Everything
+    farther out is background.
+
+    Args:
+        probabilities: Probability (or logit) of each class, ``(K, X, Y, Z)``; class 0 is the
+            background.
+        affine: From the indices of these voxels to mm, ``(4, 4)``.
+        native: The grid of the image's file.
+        slab: Slices of the first axis that are computed at once.
+
+    Returns:
+        Class of each voxel of the grid, 8-bit unless there are more than 256.
+
+    Raises:
+        GeometryError: If a grid is not three-dimensional or cannot be inverted.
+    """
+    if probabilities.ndim != 4 or len(native.shape) != 3:
+        raise GeometryError(
+            f"probabilities are {tuple(probabilities.shape)} and the grid {tuple(native.shape)};"
+            " use (K, X, Y, Z) and (X, Y, Z)"
+        )
+    source = Grid(tuple(probabilities.shape[1:]), affine).matrix()
+    to_source = np.linalg.solve(source, native.matrix())  # native index -> source index
+    dtype = np.uint8 if len(probabilities) <= 256 else np.uint16
+    labels = np.zeros(native.shape, dtype)
+    plain = probabilities.detach().as_subclass(Tensor)
+    permuted = _as_permutation(to_source)
+    read = _read_copies if permuted is not None else _read_between
+    mapping = to_source if permuted is None else permuted
+    for first in range(0, native.shape[0], slab):
+        last = min(first + slab, native.shape[0])
+        labels[first:last] = read(plain, mapping, (first, last, *native.shape[1:])).astype(dtype)
+    return labels
+
+
+def _as_permutation(to_source: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Give the map in whole numbers if it only swaps, flips and shifts whole voxels."""
+    whole = np.rint(to_source)
+    is_whole = np.abs(to_source[:3, :3] - whole[:3, :3]).max() < WHOLE / 1000
+    is_whole &= bool(np.abs(to_source[:3, 3] - whole[:3, 3]).max() < WHOLE)
+    is_swap = (np.abs(whole[:3, :3]).sum(axis=0) == 1).all()
+    return whole if is_whole and is_swap else None
+
+
+def _read_copies(
+    volume: Tensor, to_source: NDArray[np.float64], slab: tuple[int, int, int, int]
+) -> NDArray[Any]:
+    """Read a slab of classes voxel by voxel: every point is a voxel centre."""
+    first, last, height, width = slab
+    ranges = (np.arange(first, last), np.arange(height), np.arange(width))
+    index: list[Tensor] = []
+    inside = torch.ones((last - first, height, width), dtype=torch.bool)
+    for row, length in zip(to_source[:3], volume.shape[1:], strict=True):
+        axis = int(np.argmax(np.abs(row[:3])))
+        places = torch.from_numpy((row[axis] * ranges[axis] + row[3]).astype(np.int64))
+        view = [1, 1, 1]
+        view[axis] = -1
+        inside &= ((places >= 0) & (places < length)).view(view)
+        index.append(places.clamp(0, length - 1).view(view).to(volume.device))
+    classes = volume[:, index[0], index[1], index[2]].argmax(0).cpu()
+    return torch.where(inside, classes, 0).numpy()
+
+
+def _read_between(
+    volume: Tensor, to_source: NDArray[np.float64], slab: tuple[int, int, int, int]
+) -> NDArray[Any]:
+    """Read a slab of classes from linearly interpolated probabilities."""
+    first, last, height, width = slab
+    device = volume.device
+    axes = [
+        torch.arange(*span, dtype=torch.float64) for span in ((first, last), (height,), (width,))
+    ]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    matrix = torch.from_numpy(to_source)
+    places = points @ matrix[:3, :3].T + matrix[:3, 3]
+    size = torch.tensor(volume.shape[1:], dtype=torch.float64)
+    inside = ((places >= -0.5 - WHOLE) & (places <= size - 0.5 + WHOLE)).all(-1)
+    # Coordinates -1 and 1 are the outer faces of the first and last voxel: u = (2 i + 1) / n - 1
+    grid = ((2 * places + 1) / size - 1).flip(-1).float().to(device)
+    values = functional.grid_sample(
+        volume[None].float(),
+        grid[None],
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
+    )[0]
+    return torch.where(inside, values.argmax(0).cpu(), 0).numpy()
+
+
+def write_mask(
+    path: Path,
+    labels: NDArray[Any],
+    source_path: Path,
+    names: Mapping[int, str] | Collection[str] | None = None,
+) -> None:
+    """Write a label map with the header of its image; it is there whole or not at all.
+
+    Args:
+        path: The file, ``*.nii`` or ``*.nii.gz``.
+        labels: Class of each voxel, on the image's grid.
+        source_path: The image.
+        names: Name of each class; they go into the description as far as its 79 letters reach.
+
+    Raises:
+        GeometryError: If the labels are not on the image's grid.
+        DataError: If a label is negative or above 65535.
+        OSError: If the disk refuses; what was there before stays.
+    """
+    image = nib.load(source_path)
+    shape = tuple(image.shape[:3])
+    if tuple(labels.shape) != shape:
+        raise GeometryError(f"mask is {labels.shape} voxels and its image {source_path} {shape}")
+    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
+    if low < 0 or high > 65535:
+        raise DataError(f"labels lie from {low} to {high}; a mask holds 0 to 65535")
+    mask = _with_header(labels.astype(np.uint8 if high <= 255 else np.uint16), image)
+    mask.header["descrip"] = _describe(names)
+    ending = ".nii.gz" if path.name.endswith(".gz") else ".nii"
+    partial = path.with_name(f".{path.name.removesuffix(ending)}.{os.getpid()}.partial{ending}")
+    try:
+        nib.save(mask, partial)
+        with partial.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def verify_mask(path: Path, source: Path) -> None:
+    """Read a written mask back and compare it with its image.
+
+    Args:
+        path: The mask.
+        source: The image.
+
+    Raises:
+        GeometryError: If shape, affine, codes or units differ, or values are no whole numbers.
+    """
+    mask, image = nib.load(path), nib.load(source)
+    if tuple(mask.shape) != tuple(image.shape[:3]):
+        raise GeometryError(f"{path}: has shape {mask.shape} and its image {image.shape}")
+    ours, theirs = read_raw_header(mask), read_raw_header(image)
+    for name in SPATIAL_FIELDS:
+        if not _is_equal(name, ours[name], theirs[name]):
+            raise GeometryError(
+                f"{path}: its {name} is {ours[name].tolist()} and that of its image {source}"
+                f" {theirs[name].tolist()}"
+            )
+    if not np.array_equal(mask.affine, image.affine):
+        raise GeometryError(f"{path}: its affine differs from that of its image {source}")
+    values = read_volume(path)[0]
+    if values.dtype not in (np.uint8, np.uint16):
+        raise GeometryError(f"{path}: holds {values.dtype}, not whole numbers from 0")
+
+
+def _with_header(labels: NDArray[Any], image: Any) -> Any:
+    """Make an image of labels whose header says of space what another's says, bit for bit."""
+    kind = nib.Nifti2Image if isinstance(image.header, nib.Nifti2Header) else nib.Nifti1Image
+    mask = kind(labels, None)
+    stored = read_raw_header(image)
+    for name in SPATIAL_FIELDS:
+        mask.header[name] = stored[name]
+    mask.header["pixdim"][4:] = 1
+    mask.header.set_data_dtype(labels.dtype)
+    mask.header.set_slope_inter(1, 0)
+    return mask
+
+
+def _is_equal(name: str, ours: Any, theirs: Any) -> bool:
+    if name == "pixdim":  # beyond the third axis there is nothing to compare
+        ours, theirs = ours[:4], theirs[:4]
+    return bool(np.array_equal(ours, theirs, equal_nan=True))
+
+
+def _describe(names: Mapping[int, str] | Collection[str] | None) -> bytes:
+    if names is None:
+        return b"volseg"
+    pairs = names.items() if isinstance(names, Mapping) else enumerate(names)
+    return f"volseg: {', '.join(f'{value} {name}' for value, name in pairs)}".encode(
+        "ascii", "replace"
+    )[:79]
