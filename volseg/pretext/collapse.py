@@ -1,60 +1,69 @@
-"""Figures that tell whether features have collapsed, which a loss does not show."""
+"""Figures that tell whether an encoder's features have collapsed, which a loss does not show.
+
+`feature_spread` is the figure of SimSiam (Chen and He 2021, https://arxiv.org/abs/2011.10566),
+`effective_rank` that of Roy and Vetterli (2007, https://infoscience.epfl.ch/record/110188), which
+RankMe (Garrido et al. 2023, https://arxiv.org/abs/2210.02885) relates to how useful features are.
+We subtract the mean first, so that equal features have rank zero and not one.
+"""
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-MAXIMUM_TOKENS = 1024
+MAXIMUM_VECTORS = 256
+"""The rank is computed on so many evenly spaced vectors at most, and cannot exceed their number."""
 
 
-def feature_spread(features: Tensor) -> Tensor:
+def feature_spread(vectors: Tensor) -> Tensor:
     """Measure how much the directions of feature vectors differ.
 
-    Vectors of independent, centred entries give about 1, equal ones 0; so do vectors with a large
-    common offset, which a variance before normalisation would miss.
+    Vectors of independent, centred entries give about 1, equal ones 0; vectors with a large common
+    offset nearly 0, which a variance before normalisation would miss.
 
     Args:
-        features: Feature map, ``(B, C, D, H, W)``.
+        vectors: One feature vector a row, ``(N, C)``.
 
     Returns:
-        The root of the summed variance of the unit vectors, a scalar.
+        The root of the summed variance of the unit vectors, a scalar; not a number if a value is
+        not finite or there is no vector.
 
     Examples:
-        >>> round(feature_spread(torch.ones(2, 3, 4, 4, 4)).item(), 3)
-        0.0
+        >>> feature_spread(torch.tensor([[1.0, 0.0], [-2.0, 0.0], [0.0, 3.0], [0.0, -4.0]]))
+        tensor(1.)
     """
-    tokens = torch.nn.functional.normalize(as_tokens(features), dim=1)
-    return tokens.var(dim=0, correction=0).sum().sqrt()
+    directions = functional.normalize(vectors.detach().float(), dim=1)
+    mean = directions.mean(dim=0)
+    return (directions - mean).square().mean(dim=0).sum().sqrt()
 
 
-def effective_rank(features: Tensor) -> Tensor:
-    """Count the directions that feature vectors use (Roy and Vetterli 2007).
+def effective_rank(vectors: Tensor) -> Tensor:
+    """Count the directions in which feature vectors vary, weighted by how much they do.
 
     The count is the exponential of the entropy of the normalised singular values of the centred
-    vectors (https://infoscience.epfl.ch/record/110188). It lies between 1 and the channels.
+    vectors: k if they vary equally along k axes and along no other.
 
     Args:
-        features: Feature map, ``(B, C, D, H, W)``.
+        vectors: One feature vector a row, ``(N, C)``; of more than 256, 256 are used.
 
     Returns:
-        A scalar; 0 if every vector is the same.
+        A scalar; 0 if all vectors are equal up to rounding, not a number if a value is not finite
+        or there is no vector.
+
+    Examples:
+        >>> effective_rank(torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]]))
+        tensor(2.)
     """
-    tokens = as_tokens(features)
-    values = torch.linalg.svdvals(tokens - tokens.mean(dim=0))
-    total = values.sum()
-    if total <= 1e-6 * tokens.norm():
-        return torch.zeros((), device=features.device)
-    shares = values / total
-    return torch.exp(-(shares * (shares + 1e-12).log()).sum())
-
-
-def as_tokens(features: Tensor) -> Tensor:
-    """List the vectors of a feature map, thinned out evenly where there are very many.
-
-    Args:
-        features: Feature map, ``(B, C, D, H, W)``.
-
-    Returns:
-        Vectors in single precision, ``(N, C)``, detached.
-    """
-    tokens = features.detach().float().flatten(2).transpose(1, 2).flatten(0, 1)
-    return tokens[:: max(1, len(tokens) // MAXIMUM_TOKENS)]
+    rows = vectors.detach().float()
+    if len(rows) > MAXIMUM_VECTORS:
+        places = torch.arange(MAXIMUM_VECTORS, device=rows.device) * len(rows) // MAXIMUM_VECTORS
+        rows = rows[places]
+    if len(rows) == 0 or not bool(rows.isfinite().all()):
+        return rows.new_tensor(float("nan"))
+    values = torch.linalg.svdvals(rows - rows.mean(dim=0))
+    rounding = torch.finfo(rows.dtype).eps * max(rows.shape) * torch.linalg.vector_norm(rows)
+    values = torch.where(values > rounding, values, 0)
+    total: Tensor = values.sum()
+    if not bool(total > 0):
+        return total
+    entropy: Tensor = torch.special.entr(values / total).sum()
+    return entropy.exp()

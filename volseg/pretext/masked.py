@@ -9,6 +9,7 @@ voxels without signal never count, and in that a pyramid decoder may be trained 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil, lcm, prod
 from typing import Any
 
 import torch
@@ -27,6 +28,10 @@ from volseg.transforms.masking import BlockMask
 from volseg.types import Size
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"l1": torch.abs, "l2": torch.square}
+MASK_MODES = ("replace", "drop", "fill")
+FULL: Size = (1, 1, 1)
+VARIANCE_FLOOR = 1e-6
+"""Added to the variance of a block, as in MAE, so that a constant block is not divided by zero."""
 
 
 class MaskedReconstruction(PretextTask):
@@ -40,10 +45,11 @@ class MaskedReconstruction(PretextTask):
             which is thrown away.
         loss: ``l2``, for z-scored MRI, or ``l1``, for windowed CT.
         flip_axes: Axes that may be flipped.
-        is_target_normalized: Whether each block of the target is given mean 0 and SD 1 first.
+        is_target_normalized: Whether the valid voxels of each block of the target are given mean 0
+            and SD 1 first.
 
     Raises:
-        GeometryError: If the encoder cannot be masked so.
+        GeometryError: If the encoder cannot be masked so, or the loss or ratio is unknown.
     """
 
     def __init__(
@@ -57,7 +63,6 @@ class MaskedReconstruction(PretextTask):
         flip_axes: Sequence[int] = (),
         is_target_normalized: bool = False,
     ) -> None:
-        """Check that the encoder can be masked so, and build the head."""
         super().__init__(encoder)
         if loss not in LOSSES or not 0 < ratio < 1:
             raise GeometryError(
@@ -88,14 +93,23 @@ class MaskedReconstruction(PretextTask):
             A transform of ``{"image": (C, X, Y, Z)}`` to ``image``, ``mask`` and ``valid``.
 
         Raises:
-            GeometryError: If the encoder or the block does not divide the crop.
+            GeometryError: If the encoder or the block does not divide the crop, or every block
+                would be hidden.
         """
-        patch_size = as_size(patch_size)
-        self.encoder.require_divisible(patch_size)
-        if any(length % edge for length, edge in zip(patch_size, self.block, strict=True)):
+        patch_size, divisor = as_size(patch_size), self.encoder.spec.divisor
+        steps = [lcm(edge, step) for edge, step in zip(self.block, divisor, strict=True)]
+        if any(n < 1 or n % step for n, step in zip(patch_size, steps, strict=True)):
+            nearest = tuple(s * max(1, ceil(n / s)) for n, s in zip(patch_size, steps, strict=True))
             raise GeometryError(
-                f"patch size {patch_size} is not a multiple of the mask's block {self.block};"
-                " change one of the two"
+                f"patch size {patch_size} is not a multiple of the mask's block {self.block} and of"
+                f" the encoder's stride {divisor}; use {nearest}"
+            )
+        self.encoder.require_divisible(patch_size)
+        count = prod(n // edge for n, edge in zip(patch_size, self.block, strict=True))
+        if ceil(self.ratio * count) == count:
+            raise GeometryError(
+                f"a patch of {patch_size} has {count} blocks of {self.block}, and ratio"
+                f" {self.ratio} hides them all; use a larger patch, a smaller block or ratio"
             )
         return MaskedCrop(patch_size, self.block, self.ratio, self.flip_axes)
 
@@ -108,24 +122,27 @@ class MaskedReconstruction(PretextTask):
             panels: Whether to return the clean, the masked and the reconstructed volume.
 
         Returns:
-            The loss with its monitors: spread and effective rank of the deepest features, and the
-            fraction of voxels that count.
+            The loss, in single precision, with its monitors: spread and effective rank of the
+            deepest features, and the fraction of the valid voxels that was hidden.
         """
-        image, mask = batch["image"], BlockMask(batch["mask"], self.block)
-        hidden = mask.to((1, 1, 1))[:, None]
-        counted = (hidden & batch["valid"]).expand_as(image)
+        image, valid = batch["image"], batch["valid"]
+        mask = BlockMask(batch["mask"], self.block)
+        hidden = mask.to(FULL)[:, None]
         features = self.encoder(image, mask)
-        prediction = self._predict(image, mask, features).float()
-        target = self._normalize(image) if self.is_target_normalized else image.float()
+        prediction = self._predict(image, mask, features)
         with torch.autocast(image.device.type, enabled=False):
-            errors = LOSSES[self.loss](prediction - target)
-            loss = torch.where(counted, errors, 0).sum() / counted.sum().clamp(min=1)
-        monitors = {
-            "feature_spread": feature_spread(features[-1]),
-            "effective_rank": effective_rank(features[-1]),
-            "counted_fraction": counted.float().mean(),
-        }
-        pictures = _panels(image, target, hidden, prediction) if panels else {}
+            prediction, clean = prediction.float(), image.float()
+            mean, spread = torch.zeros_like(clean), torch.ones_like(clean)
+            if self.is_target_normalized:
+                mean, spread = block_statistics(clean, valid, self.block)
+            loss = masked_error(prediction, (clean - mean) / spread, hidden & valid, self.loss)
+            vectors = self._vectors(features[-1], mask)
+            monitors = {
+                "feature_spread": feature_spread(vectors),
+                "effective_rank": effective_rank(vectors),
+                "masked_fraction": (hidden & valid).sum() / valid.sum().clamp(min=1),
+            }
+            pictures = _panels(clean, hidden, prediction * spread + mean) if panels else {}
         return PretextResult(loss, {"reconstruction": loss.detach()}, monitors, pictures)
 
     def trained(self) -> dict[str, nn.Module]:
@@ -133,8 +150,10 @@ class MaskedReconstruction(PretextTask):
         return super().trained() | ({} if self.decoder is None else {"decoder": self.decoder})
 
     def settings(self) -> dict[str, Any]:
-        """Give what the card of the weights must say."""
+        """Give what the card of the weights must say: the task's config, without the encoder."""
         return {
+            "_target_": _dotted_path(self),
+            "decoder": None if self.decoder is None else _dotted_path(self.decoder),
             "block": list(self.block),
             "ratio": self.ratio,
             "loss": self.loss,
@@ -145,7 +164,8 @@ class MaskedReconstruction(PretextTask):
     def _predict(self, image: Tensor, mask: BlockMask, features: list[Tensor]) -> Tensor:
         prediction: Tensor
         if self.decoder is not None:
-            visible = fill_hidden(image, mask.to((1, 1, 1)))
+            # a decoder may look at the image, so it is given one without the hidden voxels
+            visible = fill_hidden(image, mask.to(FULL))
             prediction = self.head(self.decoder(visible, features)[0])
         elif isinstance(self.head, TokenDecoder):
             prediction = self.head(features[-1], mask.to(self.encoder.spec.strides[-1]))
@@ -153,14 +173,12 @@ class MaskedReconstruction(PretextTask):
             prediction = self.head(features[-1])
         return prediction
 
-    def _normalize(self, image: Tensor) -> Tensor:
-        """Give each block mean 0 and SD 1."""
-        edges = dict(zip("ijk", self.block, strict=True))
-        blocks = rearrange(image.float(), "b c (d i) (h j) (w k) -> b c d h w i j k", **edges)
-        mean = reduce(blocks, "b c d h w i j k -> b c d h w 1 1 1", "mean")
-        variance = reduce((blocks - mean).square(), "b c d h w i j k -> b c d h w 1 1 1", "mean")
-        normal = (blocks - mean) / (variance + 1e-6).sqrt()
-        return rearrange(normal, "b c d h w i j k -> b c (d i) (h j) (w k)")
+    def _vectors(self, deepest: Tensor, mask: BlockMask) -> Tensor:
+        """List the feature vectors that were computed, ``(N, C)``; dropped tokens were not."""
+        vectors = rearrange(deepest.detach(), "b c d h w -> b d h w c")
+        if self.encoder.spec.mask_mode == "drop":
+            return vectors[~mask.to(self.encoder.spec.strides[-1])]
+        return vectors.flatten(0, 3)
 
 
 def as_size(values: int | Sequence[int]) -> Size:
@@ -177,9 +195,15 @@ def require_maskable(spec: FeatureSpec, block: Size) -> None:
         block: Voxels of one hidden block along each axis.
 
     Raises:
-        GeometryError: If the block is not a multiple of the tokens that the encoder hides.
+        GeometryError: If the block is not a multiple of the tokens that the encoder hides, or the
+            encoder hides in a way that is not known here.
     """
-    token = (1, 1, 1) if spec.mask_mode == "fill" else spec.strides[0]
+    if spec.mask_mode not in MASK_MODES:
+        raise GeometryError(
+            f"the encoder's mask mode is {spec.mask_mode!r}; use an encoder that can 'replace' or"
+            " 'drop' tokens or 'fill' voxels, such as SwinEncoder, ViTEncoder or ResidualEncoder"
+        )
+    token = FULL if spec.mask_mode == "fill" else spec.strides[0]
     if any(edge < 1 or edge % length for edge, length in zip(block, token, strict=True)):
         raise GeometryError(
             f"block {block} is not a multiple of the tokens {token} that the encoder can"
@@ -188,11 +212,62 @@ def require_maskable(spec: FeatureSpec, block: Size) -> None:
         )
 
 
-def _panels(image: Tensor, target: Tensor, hidden: Tensor, prediction: Tensor) -> dict[str, Tensor]:
+def masked_error(prediction: Tensor, target: Tensor, counted: Tensor, loss: str) -> Tensor:
+    """Average the error over the voxels that count.
+
+    Args:
+        prediction: Predicted volumes, ``(B, C, D, H, W)``.
+        target: True volumes, ``(B, C, D, H, W)``; anything, even not a number, elsewhere.
+        counted: Voxels that count, boolean ``(B, 1, D, H, W)``.
+        loss: ``l2`` (squared) or ``l1`` (absolute).
+
+    Returns:
+        A scalar, 0 if no voxel counts.
+
+    Examples:
+        >>> row = torch.tensor([3.0, 5.0, float("nan")]).view(1, 1, 1, 1, 3)
+        >>> masked_error(torch.zeros(1, 1, 1, 1, 3), row, row < 5, "l2")
+        tensor(9.)
+    """
+    errors = LOSSES[loss](torch.where(counted, prediction - target, 0))
+    return errors.sum() / (counted.sum() * prediction.shape[1]).clamp(min=1)
+
+
+def block_statistics(volume: Tensor, valid: Tensor, block: Size) -> tuple[Tensor, Tensor]:
+    """Compute the mean and spread of the valid voxels of each block and channel.
+
+    Args:
+        volume: Volumes, ``(B, C, D, H, W)``.
+        valid: Voxels that count, boolean ``(B, 1, D, H, W)``.
+        block: Voxels of one block along each axis.
+
+    Returns:
+        Mean, and root of the variance, of the block in which each voxel lies; ``(B, C, D, H, W)``.
+    """
+    edges = dict(zip("ijk", block, strict=True))
+
+    def total(values: Tensor) -> Tensor:
+        sums = reduce(values, "b c (d i) (h j) (w k) -> b c d h w", "sum", **edges)
+        for axis, edge in enumerate(block, start=2):
+            sums = sums.repeat_interleave(edge, dim=axis)
+        return sums
+
+    count = total(valid.to(volume.dtype)).clamp(min=1)
+    mean = total(torch.where(valid, volume, 0)) / count
+    variance = total(torch.where(valid, volume - mean, 0).square()) / count
+    return mean, (variance + VARIANCE_FLOOR).sqrt()
+
+
+def _panels(clean: Tensor, hidden: Tensor, prediction: Tensor) -> dict[str, Tensor]:
     """Show the first channel: clean, masked, and with its hidden blocks filled in."""
-    first, target, prediction = image[:, :1], target[:, :1], prediction[:, :1].detach()
+    first, filled = clean[:, :1].detach(), prediction[:, :1].detach()
+    darkest = first.amin(dim=(1, 2, 3, 4), keepdim=True)
     return {
         "clean": first,
-        "masked": torch.where(hidden, first.amin(), first),
-        "reconstruction": torch.where(hidden, prediction, target),
+        "masked": torch.where(hidden, darkest, first),
+        "reconstruction": torch.where(hidden, filled, first),
     }
+
+
+def _dotted_path(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"

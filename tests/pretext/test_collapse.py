@@ -1,0 +1,49 @@
+"""The figures of collapse, on vectors whose figures are known."""
+
+import pytest
+import torch
+
+from volseg.pretext.collapse import MAXIMUM_VECTORS, effective_rank, feature_spread
+
+
+def test_equal_vectors_have_neither_spread_nor_rank():
+    constant = torch.randn(1, 768, generator=torch.Generator().manual_seed(0)).repeat(256, 1)
+    assert feature_spread(constant).item() == pytest.approx(0, abs=1e-6)
+    assert effective_rank(constant) == 0
+
+
+def test_vectors_that_differ_in_length_alone_have_no_spread():
+    line = torch.arange(1.0, 9.0)[:, None] * torch.tensor([3.0, -4.0])
+    assert feature_spread(line).item() == pytest.approx(0, abs=1e-6)
+    assert effective_rank(line).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_two_orthogonal_directions_have_the_spread_of_their_chord():
+    # unit vectors at (1, 0) and (0, 1) lie at half their distance, root 2, from their mean
+    assert feature_spread(torch.tensor([[5.0, 0], [0, 2.0]])).item() == pytest.approx(0.5**0.5)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 5])
+def test_the_rank_counts_axes_of_equal_variance(axes):
+    rows = torch.zeros(2 * axes, 9)
+    for axis in range(axes):
+        rows[2 * axis, axis], rows[2 * axis + 1, axis] = 1, -1
+    assert effective_rank(rows + 3).item() == pytest.approx(axes, rel=1e-4)
+
+
+def test_the_rank_weighs_axes_by_their_share():
+    rows = torch.tensor([[3.0, 0], [-3, 0], [0, 1], [0, -1]])  # singular values 3 to 1
+    wanted = 4 / 3**0.75  # the exponential of the entropy of 3/4 and 1/4
+    assert effective_rank(rows).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_rank_of_many_vectors_is_that_of_a_sample():
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(10 * MAXIMUM_VECTORS, 4, generator=generator)
+    assert effective_rank(rows).item() == pytest.approx(4, abs=0.1)  # sampling error of 256 rows
+
+
+@pytest.mark.parametrize("rows", [torch.zeros(0, 3), torch.tensor([[1.0, float("nan")]] * 3)])
+def test_what_cannot_be_measured_is_not_a_number(rows):
+    assert feature_spread(rows).isnan()
+    assert effective_rank(rows).isnan()
