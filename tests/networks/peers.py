@@ -32,7 +32,7 @@ def copy_swin(encoder, peer):
         for ours, theirs in zip(stage.blocks, layer.blocks, strict=True):
             for ours_part, theirs_part in swin_block_pairs(ours, theirs):
                 theirs_part.load_state_dict(ours_part.state_dict())
-            table = ours.attention.bias.flatten(1).t()
+            table = ours.attention.bias[0].flatten(1).t()
             _copy(table, theirs.attn.relative_position_bias_table)
 
 
@@ -70,7 +70,7 @@ def copy_vit(encoder, peer):
     """Copy the encoder's weights into MONAI's ViT."""
     _copy(encoder.weight, peer.patch_embedding.patch_embeddings.weight)
     _copy(encoder.bias, peer.patch_embedding.patch_embeddings.bias)
-    _copy(encoder.position.flatten(1).t()[None], peer.patch_embedding.position_embeddings)
+    _copy(encoder.position.flatten(2).mT, peer.patch_embedding.position_embeddings)
     peer.norm.load_state_dict(encoder.norm.state_dict())
     for ours, theirs in zip(encoder.blocks, peer.blocks, strict=True):
         theirs.norm1.load_state_dict(ours.norm1.state_dict())

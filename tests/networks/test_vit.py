@@ -72,7 +72,7 @@ def test_dropping_tokens_is_never_attending_to_them():
     x = torch.randn(1, 2, 8, 12, 4)
     maps = encoder(x, _mask(2))
     tokens = torch.nn.functional.linear(cut_patches(x, 4), encoder.weight.flatten(1), encoder.bias)
-    tokens = tokens + encoder.position.flatten(1).t()
+    tokens = tokens + encoder.position[0].flatten(1).t()
     seen = torch.tensor([False, False, True, True, True, True]).view(1, 1, 1, 6)
     for block in encoder.blocks:
         tokens = block(tokens, seen)
@@ -110,7 +110,7 @@ def test_a_wholly_hidden_case_can_be_replaced():
 def test_positions_that_are_constant_stay_so_on_another_grid():
     encoder = _tiny("drop", in_channels=1)
     with torch.no_grad():
-        encoder.position.copy_(torch.arange(12.0).view(12, 1, 1, 1).expand(12, 2, 3, 1))
+        encoder.position.copy_(torch.arange(12.0).view(1, 12, 1, 1, 1).expand(1, 12, 2, 3, 1))
     table = encoder._positions((3, 5, 2))
     assert table.shape == (30, 12)
     torch.testing.assert_close(table, torch.arange(12.0).expand(30, 12))
@@ -119,7 +119,7 @@ def test_positions_that_are_constant_stay_so_on_another_grid():
 def test_positions_vary_along_their_own_axis_alone():
     encoder = _tiny("drop", in_channels=1)
     with torch.no_grad():
-        encoder.position.copy_(torch.arange(3.0).view(1, 1, 3, 1).expand(12, 2, 3, 1))
+        encoder.position.copy_(torch.arange(3.0).view(1, 1, 1, 3, 1).expand(1, 12, 2, 3, 1))
     table = encoder._positions((2, 6, 1)).view(2, 6, 1, 12)
     # Halfway between the centres of the old tokens, and clamped at the border.
     wanted = torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2])
@@ -135,6 +135,15 @@ def test_waves_are_sines_and_cosines_of_the_place_on_each_axis():
         slow = steps / 100  # the second of two rates is 10000 ** -0.5
         wanted = [math.sin(steps), math.sin(slow), math.cos(steps), math.cos(slow)]
         assert place[4 * axis : 4 * axis + 4] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_channels_last_changes_the_memory_alone():
+    encoder = _tiny("drop")
+    x = torch.randn(1, 2, 8, 12, 8)
+    maps = encoder(x)
+    encoder.to(memory_format=torch.channels_last_3d)
+    for one, two in zip(maps, encoder(x.to(memory_format=torch.channels_last_3d)), strict=True):
+        torch.testing.assert_close(one, two)
 
 
 def test_groups_are_the_embedding_and_the_blocks():

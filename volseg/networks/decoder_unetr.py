@@ -72,13 +72,19 @@ class UnetrDecoder(Decoder):
         Returns:
             Maps, finest first, ``(B, channels[i], D / s_i, H / s_i, W / s_i)``.
         """
-        chosen = (torch.cat([features[i] for i in share], dim=1) for share in self.shares)
-        enlarged = (block(states) for block, states in zip(self.skips, chosen, strict=True))
-        skips = [self.stem(image), *enlarged]
         maps = [features[-1]]
-        for step, skip in zip(reversed(self.steps), reversed(skips), strict=True):
-            maps.append(step(maps[-1], skip))
+        for level, step in reversed(list(enumerate(self.steps))):
+            maps.append(step(maps[-1], self._skip(level, image, features)))
         return maps[::-1]
+
+    def _skip(self, level: int, image: Tensor, features: list[Tensor]) -> Tensor:
+        """Compute the skip of a level, only when it is its turn, to hold one at a time."""
+        if level == 0:
+            finest: Tensor = self.stem(image)
+            return finest
+        states = torch.cat([features[i] for i in self.shares[level - 1]], dim=1)
+        enlarged: Tensor = self.skips[level - 1](states)
+        return enlarged
 
 
 def share_states(level: int, levels: int) -> range:

@@ -231,7 +231,8 @@ class WindowAttention(nn.Module):
         self.heads, self.window, self.is_shifted = heads, window, is_shifted
         self.qkv = nn.Linear(width, 3 * width)
         self.project = nn.Linear(width, width)
-        self.bias = nn.Parameter(torch.empty(heads, *(2 * window - 1,) * 3))
+        # Five axes, or a network could not be put into torch.channels_last_3d.
+        self.bias = nn.Parameter(torch.empty(1, heads, *(2 * window - 1,) * 3))
         nn.init.trunc_normal_(self.bias, std=0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -260,7 +261,7 @@ class WindowAttention(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         index = offset_index(size, self.window, qkv.device)
         count = prod(size)
-        bias = self.bias.flatten(1).index_select(1, index).view(1, self.heads, count, count)
+        bias = self.bias.flatten(2).index_select(2, index).view(1, self.heads, count, count)
         return biased_attention(query, key, value, bias).transpose(1, 2).flatten(2).flatten(0, 1)
 
 

@@ -75,7 +75,8 @@ class ViTEncoder(Encoder):
         embedding = nn.Conv3d(in_channels, width, patch, patch)
         self.weight, self.bias = embedding.weight, embedding.bias
         grid = (depth_size // patch, height_size // patch, width_size // patch)
-        self.position = nn.Parameter(wave_positions(width, grid))
+        # Five axes, or a network could not be put into torch.channels_last_3d.
+        self.position = nn.Parameter(wave_positions(width, grid)[None])
         if mask_mode == "replace":
             self.mask_token = nn.Parameter(torch.empty(width))
             nn.init.trunc_normal_(self.mask_token, std=0.02)
@@ -116,9 +117,9 @@ class ViTEncoder(Encoder):
     def _positions(self, grid: Size) -> Tensor:
         """Interpolate the positions to a grid, ``(tokens, C)``."""
         position: Tensor = self.position
-        if tuple(position.shape[1:]) != grid:
-            position = functional.interpolate(position[None], grid, mode="trilinear")[0]
-        return position.flatten(1).t()
+        if tuple(position.shape[2:]) != grid:
+            position = functional.interpolate(position, grid, mode="trilinear")
+        return position[0].flatten(1).t()
 
     def _run(self, tokens: Tensor, seen: Tensor | None = None) -> list[Tensor]:
         """Run the blocks on tokens ``(B, n, C)`` and collect the hidden states."""
