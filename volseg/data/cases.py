@@ -2,27 +2,14 @@
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from volseg.data.splits import read_split, split_cases, write_split
+from volseg.data.splits import read_split
+from volseg.data.volumes import ENDINGS, check_pair, read_grid
 from volseg.errors import DataError
-
-__all__ = [
-    "Case",
-    "find_cases",
-    "items",
-    "label_values",
-    "read_dataset_json",
-    "read_split",
-    "split_cases",
-    "stem",
-    "write_split",
-]
-
-ENDINGS = (".nii.gz", ".nii")
 
 GROUP_COLUMNS = ("group", "subject group")
 """Names under which a CSV may state whom a case is of."""
@@ -75,26 +62,50 @@ def find_cases(source: str | Path, groups: str | Path | None = None) -> list[Cas
 
 
 def items(
-    source: str | Path | Sequence[Case], split: str | Path | None = None, part: str | None = None
+    source: str | Path | Sequence[Case],
+    split: str | Path | None = None,
+    part: str | None = None,
+    *,
+    with_labels: bool = True,
 ) -> list[dict[str, Any]]:
-    """List cases as MONAI takes them.
+    """List cases as MONAI takes them, once every one of them was found usable.
+
+    Headers of images are read; labels are read as a whole, since one unknown value would spoil a
+    training after hours.
 
     Args:
         source: What `find_cases` takes, or cases.
         split: A file that `volseg.data.splits.write_split` wrote; `None` takes every case.
         part: Part of the split, such as ``training``.
+        with_labels: Whether to list and check the labels.
 
     Returns:
         ``{"image": path, "label": path}`` for each case and no other key; the label only where
         there is one, the image a list if it has several channels.
-
-    Raises:
-        DataError: If the split names a case that is not there.
     """
+    is_source = isinstance(source, (str, Path))
     cases = find_cases(source) if isinstance(source, (str, Path)) else list(source)
     if split is not None:
         cases = _select(cases, Path(split), part)
+    if not with_labels:
+        cases = [replace(case, label=None) for case in cases]
+    values = label_values(str(source)) if is_source and with_labels else None
+    for case in cases:
+        require_usable(case, values)
     return [_item(case) for case in cases]
+
+
+def require_usable(case: Case, values: Collection[int] | None = None) -> None:
+    """Refuse a case whose image cannot be read or whose label does not belong to it.
+
+    Args:
+        case: The case.
+        values: The label values that the data set knows; `None`: any whole number from 0.
+    """
+    for image in case.images:
+        read_grid(image)
+        if case.label is not None:
+            check_pair(image, case.label, values)
 
 
 def stem(path: str | Path) -> str:
@@ -187,8 +198,8 @@ def label_values(source: str | Path) -> dict[int, str] | None:
 def _read_decathlon(path: Path) -> list[Case]:
     root = path if path.is_dir() else path.parent
     cases = []
-    for entry in read_dataset_json(path)["training"]:
-        entry = {"image": entry} if isinstance(entry, str) else entry
+    for given in read_dataset_json(path)["training"]:
+        entry = {"image": given} if isinstance(given, str) else given
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
             raise DataError(f"{path}: {entry!r} under 'training' names no image")
         image, label = root / entry["image"], entry.get("label")

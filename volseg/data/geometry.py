@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from volseg.data.volumes import read_raw_header, read_volume
+from volseg.data.headers import read_raw_header
+from volseg.data.volumes import read_volume
 from volseg.errors import DataError, GeometryError
 
 SPATIAL_FIELDS = (
@@ -37,6 +38,10 @@ SPATIAL_FIELDS = (
     "xyzt_units",
 )
 """What of a NIfTI header says where voxels lie."""
+
+REACH = 1.0
+"""How far beyond the outermost centres, in voxels, the nearest value still holds: resampling rounds
+the number of voxels, so that the network's grid may end up to one of its voxels too early."""
 
 WHOLE = 1e-4
 """A grid whose points lie this close to voxel centres, in voxels, is read without interpolating."""
@@ -69,9 +74,8 @@ def to_native_grid(
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Bring class probabilities to a grid and take the most probable class there.
 
-    Between voxel centres probabilities are interpolated linearly; up to half a voxel beyond the
-    outermost centres, where the outermost voxels still reach, the nearest value holds. Everything
-    farther out is background.
+    Between voxel centres probabilities are interpolated linearly; up to one voxel beyond the
+    outermost centres the nearest value holds. Everything farther out is background.
 
     Args:
         probabilities: Probability (or logit) of each class, ``(K, X, Y, Z)``; class 0 is the
@@ -92,7 +96,7 @@ def to_native_grid(
             " use (K, X, Y, Z) and (X, Y, Z)"
         )
     source = Grid(tuple(probabilities.shape[1:]), affine).matrix()
-    to_source = np.linalg.solve(source, native.matrix())  # native index -> source index
+    to_source: NDArray[Any] = np.linalg.solve(source, native.matrix())  # native to source indices
     dtype = np.uint8 if len(probabilities) <= 256 else np.uint16
     labels = np.zeros(native.shape, dtype)
     plain = probabilities.detach().as_subclass(Tensor)
@@ -105,7 +109,7 @@ def to_native_grid(
     return labels
 
 
-def _as_permutation(to_source: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def _as_permutation(to_source: NDArray[Any]) -> NDArray[Any] | None:
     """Give the map in whole numbers if it only swaps, flips and shifts whole voxels."""
     whole = np.rint(to_source)
     is_whole = np.abs(to_source[:3, :3] - whole[:3, :3]).max() < WHOLE / 1000
@@ -115,7 +119,7 @@ def _as_permutation(to_source: NDArray[np.float64]) -> NDArray[np.float64] | Non
 
 
 def _read_copies(
-    volume: Tensor, to_source: NDArray[np.float64], slab: tuple[int, int, int, int]
+    volume: Tensor, to_source: NDArray[Any], slab: tuple[int, int, int, int]
 ) -> NDArray[Any]:
     """Read a slab of classes voxel by voxel: every point is a voxel centre."""
     first, last, height, width = slab
@@ -127,14 +131,14 @@ def _read_copies(
         places = torch.from_numpy((row[axis] * ranges[axis] + row[3]).astype(np.int64))
         view = [1, 1, 1]
         view[axis] = -1
-        inside &= ((places >= 0) & (places < length)).view(view)
+        inside &= ((places >= -REACH) & (places <= length - 1 + REACH)).view(view)
         index.append(places.clamp(0, length - 1).view(view).to(volume.device))
     classes = volume[:, index[0], index[1], index[2]].argmax(0).cpu()
     return torch.where(inside, classes, 0).numpy()
 
 
 def _read_between(
-    volume: Tensor, to_source: NDArray[np.float64], slab: tuple[int, int, int, int]
+    volume: Tensor, to_source: NDArray[Any], slab: tuple[int, int, int, int]
 ) -> NDArray[Any]:
     """Read a slab of classes from linearly interpolated probabilities."""
     first, last, height, width = slab
@@ -146,7 +150,7 @@ def _read_between(
     matrix = torch.from_numpy(to_source)
     places = points @ matrix[:3, :3].T + matrix[:3, 3]
     size = torch.tensor(volume.shape[1:], dtype=torch.float64)
-    inside = ((places >= -0.5 - WHOLE) & (places <= size - 0.5 + WHOLE)).all(-1)
+    inside = ((places >= -REACH - WHOLE) & (places <= size - 1 + REACH + WHOLE)).all(-1)
     # Coordinates -1 and 1 are the outer faces of the first and last voxel: u = (2 i + 1) / n - 1
     grid = ((2 * places + 1) / size - 1).flip(-1).float().to(device)
     values = functional.grid_sample(

@@ -15,16 +15,17 @@ class IsolatedSpacingd(Spacingd):
     """
 
     def __call__(
-        self, data: Mapping[Hashable, Any], lazy: bool | None = None
-    ) -> dict[Hashable, Any]:  # noqa: FBT001 - MONAI's signature
+        self, data: Mapping[Hashable, Any], *args: Any, **kwargs: Any
+    ) -> dict[Hashable, Any]:
         """Resample one case.
 
         Args:
             data: The case.
-            lazy: Whether to note the resampling and do it later; `None`: as constructed.
+            *args: As for `Spacingd`.
+            **kwargs: As for `Spacingd`.
 
         Returns:
             The case, resampled.
         """
         own = {key: data[key] for key in self.key_iterator(dict(data))}
-        return {**data, **super().__call__(own, lazy=lazy)}
+        return {**data, **super().__call__(own, *args, **kwargs)}

@@ -1,10 +1,5 @@
-"""Reading a NIfTI volume, or saying in one line why it cannot be used.
+"""Reading a NIfTI volume, or saying in one line why it cannot be used."""
 
-The header is judged before a single voxel is read, so that a file that declares 64 TiB is refused
-before anything is allocated. A fourth axis is time, not channels, and is refused.
-"""
-
-import zlib
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from itertools import product
@@ -13,31 +8,26 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from volseg.data.headers import (
+    GRID_TOLERANCE,
+    UNREADABLE,
+    Affine,
+    codes_of,
+    judge_grid,
+    judge_header,
+    one_line,
+    open_image,
+    spatial_shape,
+)
 from volseg.errors import DataError, GeometryError
 
 ENDINGS = (".nii.gz", ".nii")
 """How the files of NIfTI volumes end."""
 
-GRID_TOLERANCE = 0.1
-"""How far corners of the same grid may lie apart, in voxels: programs round affines differently."""
-
 LABEL_TOLERANCE = 1e-3
 """How far a stored label may lie from a whole number; scaled integers read back as 0.99999997."""
-
-GZIP_FACTOR = 1032
-"""No gzip stream unpacks to more than this many times its size (its densest code)."""
-
-THICK = 8.0
-"""From this ratio of largest to smallest voxel edge on, a volume deserves a warning."""
-
-UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
-"""What nibabel raises for files that are not what they seem."""
-
-Affine = NDArray[np.float64]
 
 NamedGrid = tuple[str, tuple[int, ...], Affine]
 """What a grid is called, its shape, and its affine."""
@@ -84,10 +74,10 @@ def inspect_volume(path: str | Path, *, header_only: bool = False) -> VolumeRepo
     """
     file = Path(path)
     try:
-        image = _open(file)
+        image = open_image(file)
     except DataError as error:
         return VolumeReport(file, problems=[_without_name(error, file)])
-    report = _inspect_header(file, image)
+    report = _describe(file, image)
     if header_only or report.problems:
         return report
     try:
@@ -104,17 +94,13 @@ def read_volume(path: str | Path) -> tuple[NDArray[Any], Affine, Any]:
         path: A NIfTI file. A fourth axis of length 1 is dropped.
 
     Returns:
-        Voxels with the header's scaling applied, ``(X, Y, Z)``; the affine, in mm; the header.
-
-    Raises:
-        DataError: If it is no NIfTI file, is damaged, or not a 3D volume of real numbers on a grid
-            that can be inverted.
+        Voxels with the header's scaling applied, ``(X, Y, Z)``; the affine, in mm; the header. A
+        file that is no NIfTI, is damaged, or holds no 3D volume of real numbers on a grid that can
+        be inverted, is refused with a `DataError`.
     """
     file = Path(path)
-    image = _open(file)
-    problems = _inspect_header(file, image).problems
-    if problems:
-        raise DataError(f"{file}: {problems[0]}")
+    image = open_image(file)
+    _refuse(file, judge_header(file, image))
     values = _read_voxels(file, image)
     return values, np.asarray(image.affine, dtype=np.float64), image.header
 
@@ -126,17 +112,12 @@ def read_grid(path: str | Path) -> NamedGrid:
         path: A NIfTI file.
 
     Returns:
-        The file, shape and affine.
-
-    Raises:
-        DataError: If the header is not that of a usable volume.
+        The file, shape and affine; a header that is not that of a usable volume is refused.
     """
     file = Path(path)
-    image = _open(file)
-    report = _inspect_header(file, image)
-    if report.problems:
-        raise DataError(f"{file}: {report.problems[0]}")
-    return str(file), report.shape, np.asarray(image.affine, dtype=np.float64)
+    image = open_image(file)
+    _refuse(file, judge_header(file, image))
+    return str(file), spatial_shape(image), np.asarray(image.affine, dtype=np.float64)
 
 
 def check_pair(
@@ -186,7 +167,7 @@ def read_label_values(path: str | Path) -> list[int]:
             f"{path}: is not a label map; its values lie from {values[0]:g} to {values[-1]:g}, up"
             f" to {worst:g} off a whole number"
         )
-    return np.unique(rounded).astype(int).tolist()
+    return [int(value) for value in np.unique(rounded)]
 
 
 def require_same_grid(image: NamedGrid, label: NamedGrid) -> None:
@@ -212,119 +193,25 @@ def require_same_grid(image: NamedGrid, label: NamedGrid) -> None:
         )
 
 
-def _open(path: Path) -> Any:
-    """Open a file without reading its voxels."""
-    if not path.is_file():
-        raise DataError(f"{path}: does not exist")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: is empty")
-    try:
-        image = nib.load(path, mmap=False)
-    except UNREADABLE as error:
-        raise DataError(f"{path}: is not a readable NIfTI file ({_one_line(error)})") from error
-    if not isinstance(image, nib.Nifti1Pair):  # the parent of every NIfTI class
-        raise DataError(
-            f"{path}: is a {type(image).__name__.removesuffix('Image')} file, not NIfTI, and does"
-            " not say where left and right are; convert it to NIfTI"
-        )
-    return image
+def _refuse(path: Path, problems: list[str]) -> None:
+    if problems:
+        raise DataError(f"{path}: {problems[0]}")
 
 
-def _inspect_header(path: Path, image: Any) -> VolumeReport:
-    shape = tuple(int(length) for length in image.shape)
-    if len(shape) == 4 and shape[3] == 1:
-        shape = shape[:3]
-    header, affine = image.header, np.asarray(image.affine, dtype=float)
-    codes = (int(header["sform_code"]), int(header["qform_code"]))
-    dtype = header.get_data_dtype()
-    problems = [*_judge_shape(shape), *_judge_type(dtype), *_judge_affine(affine, image)]
-    problems += [] if problems else _judge_length(path, image)
+def _describe(path: Path, image: Any) -> VolumeReport:
+    affine = np.asarray(image.affine, dtype=np.float64)
     is_placed = bool(np.isfinite(affine).all())
-    spacing = tuple(np.linalg.norm(affine[:3, :3], axis=0).tolist()) if is_placed else ()
-    codes_known = "".join(code or "?" for code in nib.aff2axcodes(affine)) if is_placed else ""
-    report = VolumeReport(path, shape, spacing, codes_known, str(dtype), codes, problems)
-    if not problems:
-        report.warnings.extend(_judge_grid(image, spacing, codes))
-    return report
-
-
-def _judge_shape(shape: tuple[int, ...]) -> list[str]:
-    if len(shape) > 3:
-        return [f"has a 4th axis (shape {shape}), which is time; give one 3D volume"]
-    if len(shape) < 3:
-        return [f"has {len(shape)} axes (shape {shape}); give a 3D volume"]
-    return [f"has no voxels (shape {shape})"] if min(shape) < 1 else []
-
-
-def _judge_type(dtype: np.dtype[Any]) -> list[str]:
-    if dtype.kind in "iuf":
-        return []
-    name = {"V": "colour (RGB)", "c": "complex"}.get(dtype.kind, "unknown")
-    return [f"holds {name} voxels of type {dtype}; give real numbers"]
-
-
-def _judge_affine(affine: Affine, image: Any) -> list[str]:
-    if not np.isfinite(affine).all():
-        return ["has an affine that is not finite"]
-    stored = read_raw_header(image)["pixdim"][1:4]  # nibabel mends a 0 in silence
-    if int(image.header["sform_code"]) == 0 and not (np.isfinite(stored) & (stored != 0)).all():
-        return [f"has a voxel edge of 0 mm (edges {_numbers(stored)}); correct its header"]
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
-    volume = abs(np.linalg.det(affine[:3, :3]))
-    if min(edges) == 0:
-        return [f"has a voxel edge of 0 mm (edges {_numbers(edges)}); correct its header"]
-    if volume < 1e-6 * np.prod(edges):
-        return ["has a singular affine: two of its axes run in parallel; correct its header"]
-    return []
-
-
-def read_raw_header(image: Any) -> Any:
-    """Read the header of an opened NIfTI image as it is stored, with nothing mended.
-
-    Args:
-        image: An image of nibabel, opened from a file.
-
-    Returns:
-        The header.
-    """
-    holder = image.file_map.get("header", image.file_map["image"])
-    with holder.get_prepare_fileobj("rb") as stream:
-        return type(image.header).from_fileobj(stream, check=False)
-
-
-def _judge_length(path: Path, image: Any) -> list[str]:
-    """Compare what the header declares with what the file can hold, before allocating it."""
-    needed = (
-        int(np.prod([int(n) for n in image.shape], dtype=object)) * image.dataobj.dtype.itemsize
+    problems = judge_header(path, image)
+    return VolumeReport(
+        path,
+        spatial_shape(image),
+        tuple(np.linalg.norm(affine[:3, :3], axis=0).tolist()) if is_placed else (),
+        "".join(code or "?" for code in nib.aff2axcodes(affine)) if is_placed else "",
+        str(image.header.get_data_dtype()),
+        codes_of(image),
+        problems,
+        [] if problems else judge_grid(image),
     )
-    data_file = Path(image.file_map["image"].filename or path)
-    if not data_file.is_file():
-        return [f"lacks its data file {data_file.name}"]
-    factor = GZIP_FACTOR if data_file.suffix in (".gz", ".bz2", ".zst") else 1
-    if needed <= factor * data_file.stat().st_size:
-        return []
-    return [
-        f"declares {_bytes(needed)} of voxels (shape {tuple(image.shape)}), which a file of"
-        f" {_bytes(data_file.stat().st_size)} cannot hold; it is damaged"
-    ]
-
-
-def _judge_grid(image: Any, spacing: tuple[float, ...], codes: tuple[int, int]) -> list[str]:
-    warnings = []
-    if codes == (0, 0):
-        warnings.append(
-            "states no orientation (sform and qform code 0); left and right are a guess"
-        )
-    if min(codes) > 0:
-        sform, qform = image.header.get_sform(), image.header.get_qform()
-        if np.abs(sform - qform).max() > GRID_TOLERANCE * min(spacing):
-            warnings.append("has an sform and a qform that differ; the sform is used")
-    if max(spacing) >= THICK * min(spacing):
-        warnings.append(f"has very unequal voxel edges ({_numbers(spacing)} mm)")
-    axes = np.asarray(image.affine)[:3, :3] / np.asarray(spacing)
-    if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-2:
-        warnings.append("has a sheared affine: its axes are not at right angles")
-    return warnings
 
 
 def _read_voxels(path: Path, image: Any) -> NDArray[Any]:
@@ -333,7 +220,7 @@ def _read_voxels(path: Path, image: Any) -> NDArray[Any]:
     except MemoryError as error:
         raise DataError(f"{path}: does not fit into memory (shape {image.shape})") from error
     except UNREADABLE as error:
-        raise DataError(f"{path}: is damaged or cut off ({_one_line(error)})") from error
+        raise DataError(f"{path}: is damaged or cut off ({one_line(error)})") from error
     return values.reshape(values.shape[:3])
 
 
@@ -349,18 +236,3 @@ def _judge_voxels(values: NDArray[Any]) -> list[str]:
 
 def _without_name(error: DataError, path: Path) -> str:
     return str(error).removeprefix(f"{path}: ")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _numbers(values: Collection[float]) -> str:
-    return ", ".join(f"{value:.3g}" for value in values)
-
-
-def _bytes(count: int) -> str:
-    value, units = float(count), ["B", "kB", "MB", "GB", "TB", "PB"]
-    while value >= 1000 and len(units) > 1:
-        value, units = value / 1000, units[1:]
-    return f"{value:.3g} {units[0]}"

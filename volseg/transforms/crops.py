@@ -30,7 +30,6 @@ class RandBalancedCropd(Randomizable, MapTransform):
         label: Hashable = "label",
         anywhere: float = 1 / 3,
     ) -> None:
-        """Draw nothing yet."""
         super().__init__(keys)
         depth, height, width = patch_size
         self.patch_size: Size = (depth, height, width)
@@ -69,7 +68,7 @@ class RandBalancedCropd(Randomizable, MapTransform):
         start = [int(self.R.randint(free + 1)) for free in room]
         is_anywhere = self.R.random_sample() < self.anywhere
         if not is_anywhere and any(room):
-            classes = label.unique()
+            classes = torch.unique(label)
             classes = classes[classes > 0]
             if len(classes):
                 chosen = (label == classes[self.R.randint(len(classes))]).nonzero()

@@ -46,10 +46,7 @@ class ReplaceNonFinited(MapTransform):
             data: The case.
 
         Returns:
-            The case with finite volumes.
-
-        Raises:
-            DataError: If more than half of the voxels of a channel are not finite.
+            The case with finite volumes; one with more than half of a channel lost is refused.
         """
         result = dict(data)
         for key in self.key_iterator(result):
