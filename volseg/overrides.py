@@ -55,7 +55,7 @@ def find_key(config: Mapping[str, Any], key: str) -> str:
     Raises:
         BundleError: If no key or several keys end that way.
     """
-    present = dict(_items(config))
+    present = dict(flatten(config))
     if key in present:
         return key
     possible = [*present, *_arguments(config)]
@@ -69,6 +69,41 @@ def find_key(config: Mapping[str, Any], key: str) -> str:
         if matches:
             raise BundleError(f"key {key!r} may mean any of {', '.join(matches)}; use one of them")
     raise BundleError(f"key {key!r} does not exist; the nearest is {nearest(key, possible)!r}")
+
+
+def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """List every key of a configuration with its value, dictionaries and lists opened.
+
+    Args:
+        value: A dictionary or a list.
+        prefix: What to put before each key.
+
+    Yields:
+        Full key and value, those of dictionaries and lists before those of what is in them.
+    """
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for name, item in items:
+        yield f"{prefix}{name}", item
+        if isinstance(item, Mapping | list):
+            yield from flatten(item, f"{prefix}{name}{SEPARATOR}")
+
+
+def find_arguments(config: Mapping[str, Any], name: str) -> list[str]:
+    """Find everything in a configuration that takes an argument of one name, given or not.
+
+    Args:
+        config: The configuration.
+        name: Name of the argument.
+
+    Returns:
+        Full keys.
+
+    Examples:
+        >>> find_arguments({"loop": {"_target_": "volseg.engines.loop.Loop"}}, "progress")
+        ['loop::progress']
+    """
+    every = [*dict(flatten(config)), *_arguments(config)]
+    return [key for key in every if key.split(SEPARATOR)[-1] == name]
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
@@ -91,15 +126,6 @@ def nearest(name: str, names: Sequence[str]) -> str:
         for length in range(len(parts), 0, -1):
             tails.setdefault(SEPARATOR.join(parts[-length:]), item)
     return tails[get_close_matches(name, tails, n=1, cutoff=0.0)[0]]
-
-
-def _items(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """List every key of a configuration with its value, dictionaries and lists opened."""
-    items = value.items() if isinstance(value, Mapping) else enumerate(value)
-    for name, item in items:
-        yield f"{prefix}{name}", item
-        if isinstance(item, Mapping | list):
-            yield from _items(item, f"{prefix}{name}{SEPARATOR}")
 
 
 def _arguments(value: Any, prefix: str = "") -> Iterator[str]:

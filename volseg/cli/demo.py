@@ -20,7 +20,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
-    from volseg.workflows.demo import DemoSettings, demo
+    from volseg.workflows.demo import demo
+    from volseg.workflows.demo_settings import DemoSettings
 
     settings = replace(DemoSettings(), device=args.device, seed=args.seed, progress=not args.quiet)
     return report(args, demo(args.output, settings, overwrite=args.overwrite))

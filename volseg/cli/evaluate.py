@@ -40,4 +40,4 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         progress=not args.quiet,
     )
-    return report(args, found, is_good=found.is_complete)
+    return report(args, found, found.table(), is_good=found.is_complete)

@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status.
+
+    Raises:
+        Exception: Whatever a verb raises, with ``--debug``; otherwise nothing.
     """
     args = make_parser().parse_args(arguments)
     _set_up_logging(is_quiet=args.quiet)

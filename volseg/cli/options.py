@@ -99,7 +99,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         Key and value; a value that is not JSON is text.
 
     Raises:
-        ArgumentTypeError: If there is no key or no equals sign.
+        argparse.ArgumentTypeError: If there is no key or no equals sign.
 
     Examples:
         >>> parse_override("patch_size=[32, 32, 32]"), parse_override("device=cpu")
@@ -114,12 +114,15 @@ def parse_override(text: str) -> tuple[str, Any]:
         return key.strip(), value
 
 
-def report(args: argparse.Namespace, result: Any, *, is_good: bool = True) -> int:
+def report(
+    args: argparse.Namespace, result: Any, text: str | None = None, *, is_good: bool = True
+) -> int:
     """Print a result, as text or as JSON.
 
     Args:
         args: The arguments, with ``json``.
-        result: Has ``to_json()``, and says as text what it is.
+        result: Has ``to_json()``.
+        text: What to print otherwise; `None` prints what the result says of itself.
         is_good: Whether everything that was asked for was done.
 
     Returns:
@@ -129,5 +132,5 @@ def report(args: argparse.Namespace, result: Any, *, is_good: bool = True) -> in
         json.dump(result.to_json(), sys.stdout, indent=2, ensure_ascii=False)
         print()
     else:
-        print(result)
+        print(result if text is None else text)
     return 0 if is_good else 1

@@ -47,12 +47,13 @@ def _builds(config: Mapping[str, Any], network: Encoder | Segmenter) -> bool:
     return hash_module(twin) == hash_module(network)
 
 
-def card_of_config(path: str | Path) -> dict[str, Any]:
+def card_of_config(path: str | Path, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Collect a card's fields from a bundle's training config, where they stand as plain facts.
 
     Args:
         path: ``train.json``; its ids ``network_def`` or ``encoder``, ``channels``, ``spacing``,
             ``patch_size``, ``normalizer`` and ``task`` are read, as far as they are there.
+        data: What the network is trained on, from `volseg.networks.card.describe_data`.
 
     Returns:
         Fields of the card.
@@ -69,6 +70,8 @@ def card_of_config(path: str | Path) -> dict[str, Any]:
         for key in ("channels", "spacing", "patch_size", "normalizer")
         if key in config
     }
+    if data:
+        card["data"] = dict(data)
     if "network_def" in config:
         card["network"] = config["network_def"]
     elif "encoder" in config:

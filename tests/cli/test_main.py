@@ -1,0 +1,154 @@
+"""The command line: what it loads, prints and returns."""
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from volseg import __version__
+from volseg.cli import main as command_line
+from volseg.cli.main import COMMANDS, main, make_parser
+from volseg.errors import DataError, VolsegError, find_cause
+
+HEAVY = ("torch", "monai", "numpy", "nibabel")
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Give the command line one verb, ``try``, whose function a test sets."""
+
+    def add_parser(subparsers):
+        return subparsers.add_parser("try")
+
+    def set_run(run):
+        module = SimpleNamespace(add_parser=add_parser, run=run)
+        monkeypatch.setattr(command_line, "COMMANDS", (module,))
+
+    return set_run
+
+
+def fail(error):
+    def run(args):
+        raise error
+
+    return run
+
+
+def test_help_loads_nothing_heavy_and_answers_at_once(repository):
+    code = (
+        "import sys; from volseg.cli.main import make_parser; make_parser().format_help();"
+        f" print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    run = [sys.executable, "-c", code]
+    took = []
+    for _ in range(5):  # the machine may be busy: the fastest tells what the code needs
+        began = time.perf_counter()
+        said = subprocess.run(run, cwd=repository, capture_output=True, text=True, check=True)
+        took.append(time.perf_counter() - began)
+    assert said.stdout.strip() == "[]"
+    assert min(took) < 0.3
+
+
+def test_every_verb_has_help_and_the_name_of_its_public_function(capsys):
+    for module in COMMANDS:
+        verb = module.__name__.rpartition(".")[2]
+        with pytest.raises(SystemExit) as stop:
+            main([verb, "--help"])
+        assert stop.value.code == 0
+        assert f"usage: volseg {verb}" in capsys.readouterr().out
+    import volseg
+
+    assert {module.__name__.rpartition(".")[2] for module in COMMANDS} <= set(volseg.__all__)
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"volseg {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["no_such_verb"],
+        ["segment"],
+        ["segment", "a.nii", "--bundle", "b"],
+        ["pretrain", "--data", "d", "--output", "o", "--set", "no_equals_sign"],
+        ["finetune", "--bundle", "b", "--data", "d", "--output", "o", "--schedule", "fast"],
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: volseg" in capsys.readouterr().err
+
+
+def test_the_status_is_that_of_the_verb(command):
+    command(lambda args: 0)
+    assert main(["try"]) == 0
+    command(lambda args: 1)
+    assert main(["try"]) == 1
+
+
+def test_an_error_of_volseg_is_one_line_and_ends_with_1(command, capsys):
+    command(fail(DataError("no\ncase  here")))
+    assert main(["try"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "volseg: no case here\n")
+
+
+def test_an_error_is_a_json_document_if_json_is_asked_for(command, capsys):
+    command(fail(DataError("no case")))
+    assert main(["try", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"error": "no case"}
+
+
+def test_debug_lets_the_error_through(command):
+    command(fail(DataError("no case")))
+    with pytest.raises(DataError, match="no case"):
+        main(["try", "--debug"])
+
+
+def test_an_unforeseen_error_names_its_type_and_the_way_to_its_place(command, capsys):
+    command(fail(ZeroDivisionError("by zero")))
+    assert main(["try"]) == 1
+    assert capsys.readouterr().err == "volseg: ZeroDivisionError: by zero; --debug shows where\n"
+
+
+def test_an_interruption_ends_with_130_and_without_a_traceback(command, capsys):
+    command(fail(KeyboardInterrupt()))
+    assert main(["try"]) == 130
+    assert capsys.readouterr().err == "volseg: interrupted\n"
+
+
+def test_quiet_leaves_only_warnings(command):
+    command(lambda args: 0)
+    main(["try", "--quiet"])
+    assert logging.getLogger("volseg").level == logging.WARNING
+    main(["try"])
+    assert logging.getLogger("volseg").level == logging.INFO
+
+
+def test_what_volseg_said_is_found_below_what_others_made_of_it():
+    said = DataError("no case")
+    wrapped = RuntimeError("Failed to instantiate")
+    wrapped.__cause__ = said
+    outer = ValueError("and again")
+    outer.__context__ = wrapped
+    assert find_cause(outer) is said
+    other = ValueError("nothing of volseg")
+    assert find_cause(other) is other
+    assert find_cause(VolsegError("x")).args == ("x",)
+
+
+def test_set_may_be_given_again_and_reads_json():
+    args = make_parser().parse_args(
+        ["pretrain", "--data", "d", "--output", "o", "--set", "a=[1]", "--set", "b::c=x=y"]
+    )
+    assert args.overrides == [("a", [1]), ("b::c", "x=y")]

@@ -1,0 +1,90 @@
+"""Train a segmenter, from a pretrained encoder or from scratch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from volseg.bundle import Bundle
+from volseg.data.cases import find_cases
+from volseg.errors import DataError, VolsegError
+from volseg.networks.weights import read_card
+from volseg.workflows.splitting import divide, fitting_split
+from volseg.workflows.training import (
+    Plan,
+    TrainingOptions,
+    TrainingResult,
+    describe_source,
+    run_training,
+)
+
+SCHEDULES = {
+    "scratch": "volseg.engines.schedules.Scratch",
+    "warmup": "volseg.engines.schedules.Warmup",
+    "sawtooth": "volseg.engines.schedules.Sawtooth",
+    "llrd": "volseg.engines.schedules.LayerDecay",
+    "frozen": "volseg.engines.schedules.Frozen",
+}
+"""The names of section C.3 of OpenMind's comparison, see `volseg.engines.schedules`."""
+
+
+def finetune(
+    data: str | Path,
+    output: str | Path,
+    bundle: str | Path,
+    *,
+    encoder: str | Path | None = None,
+    schedule: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    split: str | Path | None = None,
+    options: TrainingOptions | None = None,
+) -> TrainingResult:
+    """Train a segmenter, from a pretrained encoder or from scratch.
+
+    The output folder is itself a bundle that segments: the weights are in ``models/``, the log, the
+    panels and the state to resume from in ``train/``, and ``run.json`` tells what was run.
+
+    Args:
+        data: An MSD dataset, or a folder in its layout.
+        output: Folder of the run.
+        bundle: A segmentation bundle's name or folder.
+        encoder: Weights of a pretrained encoder; `None` trains from scratch.
+        schedule: ``scratch``, ``warmup``, ``sawtooth``, ``llrd`` or ``frozen``; `None` takes the
+            bundle's.
+        overrides: Values of its ``train.json`` to change, by key.
+        split: ``split.json``, or a bundle that has one, that names training and validation cases;
+            `None` takes the bundle's if it is of these data, and otherwise divides by group.
+        options: Device, seed, and what to do about earlier runs.
+
+    Returns:
+        Weights, log and best validation.
+
+    Raises:
+        DataError: If no case has a label.
+    """
+    found, folder = Bundle.find(bundle), Path(output)
+    cases = [case for case in find_cases(data) if case.label is not None]
+    if not cases:
+        raise DataError(f"{data} holds no labelled case; fine-tuning needs labels")
+    parts = fitting_split(cases, found, split) or divide(cases)
+    values = with_schedule(overrides or {}, schedule)
+    arguments: dict[str, Any] = {"dataset_dir": str(Path(data).resolve())}
+    inputs = [path for case in cases for path in (*case.images, case.label) if path is not None]
+    notes = [f"{len(parts['training'])} training and {len(parts['validation'])} validation cases"]
+    if encoder is not None:
+        read_card(
+            encoder
+        )  # refuses a file that is no pretrained encoder before anything is written
+        arguments["encoder"] = str(Path(encoder).resolve())
+        inputs.append(Path(encoder))
+    described = describe_source(data, parts["training"])
+    plan = Plan("finetune", found, values, arguments, parts, inputs, notes, described)
+    return run_training(plan, folder, options or TrainingOptions())
+
+
+def with_schedule(overrides: Mapping[str, Any], schedule: str | None) -> dict[str, Any]:
+    """Put a schedule's class among the overrides."""
+    if schedule is None:
+        return dict(overrides)
+    if schedule not in SCHEDULES:
+        raise VolsegError(f"schedule is {schedule!r}; use one of {list(SCHEDULES)}")
+    return {"optimisation::schedule": {"_target_": SCHEDULES[schedule]}, **overrides}

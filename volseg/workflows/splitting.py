@@ -1,0 +1,95 @@
+"""Which cases train and which validate."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from volseg.bundle import Bundle, is_bundle
+from volseg.data.cases import Case
+from volseg.data.splits import read_split, split_cases
+from volseg.errors import BundleError, DataError
+
+SPLIT = "configs/split.json"
+
+PARTS = ("training", "validation")
+
+VALIDATION = 0.2
+"""Fraction of the groups that validates where nobody has said which."""
+
+ATTEMPTS = 20
+"""Seeds to try until both parts have a case; few groups may all fall into one."""
+
+Split = dict[str, list[str]]
+"""Names of the cases of each part."""
+
+
+def fitting_split(
+    cases: Sequence[Case], bundle: Bundle, given: str | Path | None = None
+) -> Split | None:
+    """Find the split that holds for these cases.
+
+    Args:
+        cases: The cases.
+        bundle: Its split is taken if it is of these cases.
+        given: A ``split.json``, or a bundle that has one; it must be of these cases.
+
+    Returns:
+        The split; `None` if nothing was given and the bundle's is of other cases.
+
+    Raises:
+        DataError: If the given split names other cases or lacks a part.
+    """
+    path = bundle.root / SPLIT if given is None else _find(given)
+    if given is None and not path.is_file():
+        return None
+    split = read_split(path)
+    known = {case.name for case in cases}
+    lost = [name for names in split.values() for name in names if name not in known]
+    lacking = [part for part in PARTS if not split.get(part)]
+    if not lost and not lacking:
+        return split
+    if given is None:
+        return None
+    reason = f"names no {lacking[0]} cases" if lacking else f"names {lost[0]}, which is not there"
+    raise DataError(f"split {path} {reason}; give the split of these data")
+
+
+def divide(cases: Sequence[Case]) -> Split:
+    """Divide cases by group, so that one in five groups validates.
+
+    A group's place is decided by its name, so that new cases do not move old ones.
+
+    Args:
+        cases: The cases.
+
+    Returns:
+        The split.
+
+    Raises:
+        DataError: If there are fewer than two groups.
+    """
+    if len({case.group or case.name for case in cases}) < len(PARTS):
+        raise DataError(
+            f"{len(cases)} labelled case(s) of one group cannot be divided into training and"
+            " validation; give cases of at least two"
+        )
+    fractions = {"training": 1 - VALIDATION, "validation": VALIDATION}
+    for seed in range(ATTEMPTS):
+        try:
+            parts = split_cases(cases, fractions, seed)
+        except DataError:
+            continue
+        return {part: [case.name for case in members] for part, members in parts.items()}
+    raise DataError(f"{len(cases)} cases do not fall into two parts; give a split of your own")
+
+
+def _find(given: str | Path) -> Path:
+    path = Path(given)
+    if path.is_file():
+        return path
+    try:
+        found = Bundle(path) if is_bundle(path) else Bundle.find(given)
+    except BundleError as error:
+        raise DataError(f"split {given} is neither a file nor a bundle") from error
+    if not (found.root / SPLIT).is_file():
+        raise DataError(f"bundle {found.root} has no {SPLIT}")
+    return found.root / SPLIT
