@@ -183,13 +183,13 @@ def require_same_grid(image: NamedGrid, label: NamedGrid) -> None:
     (name, shape, affine), (other, other_shape, other_affine) = image, label
     if shape != other_shape:
         raise GeometryError(
-            f"{other}: has shape {other_shape} and its image {name} {shape}; they must share a grid"
+            f"{other}: has shape {other_shape} and {name} {shape}; they must share a grid"
         )
     corners = np.array([[*corner, 1] for corner in product(*((0, n - 1) for n in shape))])
     gaps = np.linalg.norm(corners @ (np.asarray(affine) - np.asarray(other_affine)).T, axis=1)
     if not gaps.max() <= GRID_TOLERANCE * np.linalg.norm(affine[:3, :3], axis=0).min():
         raise GeometryError(
-            f"{other}: lies up to {gaps.max():.3g} mm from its image {name}; they must share a grid"
+            f"{other}: lies up to {gaps.max():.3g} mm from {name}; they must share a grid"
         )
 
 
