@@ -4,8 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from volseg.errors import DataError, GeometryError
-from volseg.evaluation.pairs import find_pairs, read_labels, require_same_grid
+from volseg.errors import DataError
+from volseg.evaluation.pairs import find_pairs, read_labels
 
 SPACING = (1.0, 2.0, 3.0)
 
@@ -97,28 +97,3 @@ def test_an_image_is_no_label_map(tmp_path, values):
     path = save(tmp_path / "a.nii", np.array([[values]], dtype=np.float32))
     with pytest.raises(DataError, match="is not a label map"):
         read_labels(path)
-
-
-def test_grids_are_equal_up_to_the_precision_of_headers():
-    labels, affine = np.zeros((300, 300, 200), dtype=np.int64), np.diag([0.7, 0.7, 1.25, 1])
-    nearly = affine.astype(np.float32).astype(float) * (1 + 1e-7)
-    require_same_grid((labels, nearly), (labels, affine))
-
-
-@pytest.mark.parametrize(
-    ("shape", "change", "message"),
-    [
-        ((4, 5, 7), (), r"shape \(4, 5, 7\) and its reference \(4, 5, 6\)"),
-        ((4, 5, 6), ((2, 3), 7.5), "7.5 mm from where"),  # moved along z
-        ((4, 5, 6), ((0, 0), -2), "6 mm from where"),  # mirrored: 3 voxels of 1 mm, both ways
-        ((4, 5, 6), ((2, 2), 0.5), "2.5 mm from where"),  # slices of 3.5 mm instead of 3
-    ],
-)
-def test_other_grids_are_refused(shape, change, message):
-    affine = np.diag([*SPACING, 1])
-    other = affine.copy()
-    if change:
-        other[change[0]] += change[1]
-    maps = (np.zeros(shape, dtype=np.int64), other), (np.zeros((4, 5, 6), dtype=np.int64), affine)
-    with pytest.raises(GeometryError, match=message):
-        require_same_grid(*maps)

@@ -19,7 +19,8 @@ def folder(tmp_path):
     inputs = tmp_path / "in"
     for seed, name in enumerate(("a.nii.gz", "c.nii", "site/d.nii.gz")):
         save_image(inputs / name, seed=seed)
-    (inputs / "b.nii.gz").write_bytes((inputs / "a.nii.gz").read_bytes()[:200])
+    whole = (inputs / "a.nii.gz").read_bytes()
+    (inputs / "b.nii.gz").write_bytes(whole[: len(whole) // 2])
     return inputs
 
 
@@ -49,9 +50,9 @@ def test_a_bad_file_is_reported_and_the_others_are_segmented(folder, tmp_path):
         ("site/d", "done"),
     ]
     assert lines[1]["source"] == str(folder / "b.nii.gz")
-    assert "b.nii.gz" in lines[1]["reason"]
+    assert "is damaged or cut off" in lines[1]["reason"]
     assert lines[1]["volumes_ml"] == {}
-    assert f"failed: {folder / 'b.nii.gz'}: " in str(summary)
+    assert f"failed: {folder / 'b.nii.gz'}: is damaged or cut off" in str(summary)
     assert str(summary).startswith("3 done, 1 failed, 0 not run\n")
 
 
@@ -66,6 +67,17 @@ def test_the_manifest_holds_the_volumes_and_the_time_of_a_case(folder, tmp_path)
     }
     assert line["seconds"] > 0
     assert line["reason"] is None
+
+
+def test_what_is_unusual_about_an_image_stands_in_the_manifest(tmp_path):
+    values = np.full((4, 5, 6), 150, dtype=np.float32)
+    values[0, 0, :2] = np.nan
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii.gz")
+    summary = segment_folder([tmp_path / "a.nii.gz"], tmp_path / "out", threshold_predictor())
+    (line,) = manifest(tmp_path / "out")
+    assert line["status"] == "done"
+    assert any("2 voxels that are NaN" in warning for warning in line["warnings"])
+    assert f"warning: {tmp_path / 'a.nii.gz'}: " in str(summary)
 
 
 def test_a_complete_run_says_so_and_gives_json(folder, tmp_path):
@@ -176,13 +188,14 @@ def test_an_empty_summary_counts_nothing():
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_the_real_hostile_folder_is_segmented_but_for_its_bad_files(shared_data, tmp_path):
     summary = segment_folder([shared_data / "hostile"], tmp_path, threshold_predictor(window=64))
     done = {case.name[:2] for case in summary.cases if case.status == "done"}
     failed = {case.name[:2] for case in summary.cases if case.status == "failed"}
     assert failed >= {"01", "02", "03", "05", "07", "08", "11", "12"}
     assert done >= {"09", "10", "15", "16", "17", "18"}
-    assert len(summary.cases) == 24
+    assert len(summary.cases) == 23
     for case in summary.cases:
         if case.status == "done":
             assert np.array_equal(nib.load(case.target).affine, nib.load(case.source).affine)

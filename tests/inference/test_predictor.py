@@ -1,11 +1,13 @@
 """A file in, a label map on its own grid out."""
 
+import json
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.inferers import SimpleInferer
 
 from tests.inference.threshold import (
     CLASSES,
@@ -15,11 +17,14 @@ from tests.inference.threshold import (
     save_image,
     threshold_predictor,
 )
+from volseg.bundle import Bundle
 from volseg.data import geometry
+from volseg.data.pipelines import postprocessing
 from volseg.errors import BundleError, DataError, GeometryError, WeightsError
 from volseg.inference import predictor as predictor_module
 from volseg.inference.predictor import Predictor
 from volseg.inference.sliding_window import SlidingWindow
+from volseg.networks.config import build
 
 
 def oblique(degrees, spacing=(0.9, 1.1, 2.5)):
@@ -79,6 +84,15 @@ def test_volumes_come_from_the_determinant_of_the_affine(tmp_path):
     assert volumes["white"] == pytest.approx(voxels[2] * 6 / 1000)
 
 
+def test_a_fourth_axis_of_one_is_no_axis(tmp_path):
+    values = save_image(tmp_path / "a.nii.gz", shape=(9, 10, 11, 1))
+    predictor = threshold_predictor()
+    prediction = predictor.predict(tmp_path / "a.nii.gz")
+    predictor.save(prediction, tmp_path / "mask.nii.gz")
+    mask = nib.load(tmp_path / "mask.nii.gz")
+    assert np.array_equal(np.asanyarray(mask.dataobj), expected_labels(values[..., 0]))
+
+
 def test_a_class_that_nothing_shows_has_no_volume(tmp_path):
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), tmp_path / "a.nii.gz")
     prediction = threshold_predictor().predict(tmp_path / "a.nii.gz")
@@ -93,7 +107,7 @@ def test_the_network_runs_in_evaluation_without_gradients(tmp_path):
             return super().forward(x)
 
     save_image(tmp_path / "a.nii.gz")
-    predictor = Predictor(Probe().train(), preprocessing(), SlidingWindow((8, 8, 8)), CLASSES)
+    predictor = Predictor(Probe().train(), preprocessing(), SimpleInferer(), CLASSES)
     predictor.predict(tmp_path / "a.nii.gz")
 
 
@@ -128,6 +142,99 @@ def test_a_mask_that_does_not_read_back_never_gets_its_name(tmp_path, monkeypatc
         predictor.save(prediction, target)
     assert list(target.parent.iterdir()) == [target]
     assert target.read_bytes() == b"an older mask"
+
+
+def test_a_mask_whose_labels_changed_on_the_disk_is_refused(tmp_path, monkeypatch):
+    save_image(tmp_path / "a.nii.gz")
+    predictor = threshold_predictor()
+    prediction = predictor.predict(tmp_path / "a.nii.gz")
+
+    def change_a_voxel(path, labels, *rest):
+        changed = labels.copy()
+        changed[3, 3, 3] += 1
+        geometry.write_mask(path, changed, *rest)
+
+    monkeypatch.setattr(predictor_module, "write_mask", change_a_voxel)
+    with pytest.raises(GeometryError, match="1 voxels read back with another label"):
+        predictor.save(prediction, tmp_path / "mask.nii.gz")
+    assert not (tmp_path / "mask.nii.gz").exists()
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """Give a bundle of a tiny network, with random but fixed weights."""
+    root = tmp_path / "tiny_segmentation"
+    network = {
+        "_target_": "volseg.networks.segmenter.Segmenter",
+        "encoder": {"_target_": "volseg.networks.residual.tiny", "in_channels": 1},
+        "num_classes": 3,
+    }
+    inference = {
+        "bundle_root": ".",
+        "network_def": network,
+        "overlap": 0.5,
+        "preprocessing": {"_target_": "volseg.data.pipelines.preprocessing", "spacing": [2, 2, 2]},
+        "inferer": {
+            "_target_": "volseg.inference.sliding_window.SlidingWindow",
+            "roi_size": [16, 16, 16],
+            "overlap": "@overlap",
+        },
+    }
+    names = {str(value): name for value, name in CLASSES.items()}
+    metadata = {"network_data_format": {"outputs": {"pred": {"channel_def": names}}}}
+    for name, content in (("inference", inference), ("metadata", metadata)):
+        (root / "configs").mkdir(parents=True, exist_ok=True)
+        (root / "configs" / f"{name}.json").write_text(json.dumps(content))
+    torch.manual_seed(0)
+    (root / "models").mkdir()
+    torch.save(build(network).state_dict(), root / "models" / "model.pt")
+    return Bundle.find(root)
+
+
+def test_a_bundle_gives_its_network_with_its_weights(bundle, tmp_path):
+    predictor = Predictor.from_bundle(bundle)
+    saved = torch.load(bundle.weights(), weights_only=True)
+    assert all(
+        torch.equal(saved[name], value) for name, value in predictor.network.state_dict().items()
+    )
+    assert predictor.classes == CLASSES
+    assert predictor.inferer.roi_size == (16, 16, 16)
+    values = save_image(tmp_path / "a.nii.gz", shape=(20, 30, 25), affine=AFFINES["oblique"])
+    labels = predictor.predict(tmp_path / "a.nii.gz").labels
+    assert labels.shape == values.shape
+    assert len(np.unique(labels)) > 1
+    assert np.array_equal(
+        Predictor.from_bundle(bundle).predict(tmp_path / "a.nii.gz").labels, labels
+    )
+
+
+def test_the_predictor_agrees_with_the_bundles_own_postprocessing(bundle, tmp_path):
+    """MONAI's inversion of the same transforms, which `monai.bundle run` and MONAI Label use."""
+    save_image(tmp_path / "a.nii.gz", shape=(20, 30, 25), affine=AFFINES["oblique"])
+    predictor = Predictor.from_bundle(bundle)
+    data = predictor.preprocessing({"image": str(tmp_path / "a.nii.gz")})
+    data["pred"] = predictor.inferer(data["image"][None], predictor.network)[0]
+    inverted = postprocessing(predictor.preprocessing)(data)["pred"][0]
+    labels = predictor.predict(tmp_path / "a.nii.gz").labels
+    # the two treat the half voxel at the border differently
+    inner = (slice(3, -3),) * 3
+    assert (np.asarray(inverted)[inner] == labels[inner]).mean() > 0.999
+
+
+def test_values_of_a_bundle_can_be_replaced(bundle):
+    assert Predictor.from_bundle(bundle, overrides={"overlap": 0.25}).inferer.overlap == 0.25
+
+
+def test_a_bundle_without_weights_is_refused(bundle):
+    bundle.weights().unlink()
+    with pytest.raises(BundleError, match="has no weights"):
+        Predictor.from_bundle(bundle)
+
+
+def test_weights_of_another_network_are_refused(bundle):
+    torch.save(torch.nn.Linear(2, 2).state_dict(), bundle.weights())
+    with pytest.raises(WeightsError):
+        Predictor.from_bundle(bundle)
 
 
 HOSTILE = {

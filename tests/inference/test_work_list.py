@@ -1,7 +1,6 @@
 """Which masks a run would write, and what is refused before it starts."""
 
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import pytest
 
@@ -60,6 +59,7 @@ def test_two_images_that_would_write_one_mask_are_both_named(tmp_path):
     [
         (["absent.nii.gz"], "out", "absent.nii.gz does not exist"),
         (["empty"], "out", "empty holds no NIfTI file"),
+        (["set"], "out", "set is a data set, whose labels would be taken for images"),
         (["in"], "in/masks", "lies in the input folder"),
         (["in"], "in", "lies in the input folder"),
         (["in/a.nii.gz"], "in", "is an input and would be replaced"),
@@ -69,6 +69,7 @@ def test_two_images_that_would_write_one_mask_are_both_named(tmp_path):
 )
 def test_what_would_go_wrong_is_refused(tmp_path, inputs, output, message):
     touch(tmp_path, "in/a.nii.gz", "in/b.nii.gz", "full/a.nii.gz", "full/b.nii.gz", "empty/a.txt")
+    touch(tmp_path, "set/dataset.json", "set/labelsTr/a.nii.gz")
     with pytest.raises(DataError, match=message):
         list_jobs([tmp_path / name for name in inputs], tmp_path / output)
 
@@ -100,7 +101,16 @@ def test_a_folder_on_a_read_only_disk_is_refused(tmp_path, monkeypatch):
         assert Path(dir) == tmp_path
         raise OSError(30, "Read-only file system")
 
-    assert TemporaryFile is work_list.TemporaryFile
     monkeypatch.setattr(work_list, "TemporaryFile", refuse)
     with pytest.raises(DataError, match="Read-only file system"):
+        require_writable(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full disk to offer")
+def test_a_full_disk_is_refused_though_files_can_be_made(tmp_path, monkeypatch):
+    def open_full(dir):  # noqa: A002  the name that tempfile gives it
+        return Path("/dev/full").open("wb")
+
+    monkeypatch.setattr(work_list, "TemporaryFile", open_full)
+    with pytest.raises(DataError, match="No space left on device"):
         require_writable(tmp_path)

@@ -12,19 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.data.volumes import read_volume
-from volseg.errors import DataError, GeometryError
-
-ENDINGS = (".nii.gz", ".nii")
+from volseg.data.cases import stem
+from volseg.data.volumes import ENDINGS, LABEL_TOLERANCE, read_volume
+from volseg.errors import DataError
 
 SUFFIXES = ("_0000", "_seg")
 """What a prediction's name may have in addition."""
-
-GRID_TOLERANCE = 0.01
-"""Largest distance between corners of equal grids, in voxels: headers hold 32-bit floats."""
-
-LABEL_TOLERANCE = 1e-3
-"""How far a stored label may lie from a whole number; scaled integers read back as 0.99999997."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ def find_pairs(predictions: Path, references: Path) -> tuple[list[Pair], list[Pa
     if predictions.is_dir() != references.is_dir():
         raise DataError(f"{predictions} and {references}: give two files or two folders")
     if references.is_file():
-        return [Pair(_stem(references.name), predictions, references)], []
+        return [Pair(stem(references.name), predictions, references)], []
     truths, found = _list_names(references), _list_names(predictions)
     for name, suffix in product(list(found), SUFFIXES):
         short = name.removesuffix(suffix)
@@ -101,28 +94,6 @@ def read_labels(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return labels.astype(np.int64), np.asarray(affine, dtype=np.float64)
 
 
-def require_same_grid(
-    prediction: tuple[NDArray[np.int64], NDArray[np.float64]],
-    reference: tuple[NDArray[np.int64], NDArray[np.float64]],
-) -> None:
-    """Refuse two label maps whose voxels do not lie at the same places.
-
-    Args:
-        prediction: Labels and affine.
-        reference: Labels and affine.
-
-    Raises:
-        GeometryError: If the shapes differ, or a corner lies elsewhere.
-    """
-    (labels, affine), (truth, wanted) = prediction, reference
-    if labels.shape != truth.shape:
-        raise GeometryError(f"has shape {labels.shape} and its reference {truth.shape}")
-    corners = np.array(list(product(*((0, length - 1) for length in labels.shape), (1,))))
-    gap = float(np.linalg.norm(corners @ (affine - wanted)[:3].T, axis=1).max())
-    if gap > GRID_TOLERANCE * np.linalg.norm(wanted[:3, :3], axis=0).min():
-        raise GeometryError(f"lies up to {gap:.3g} mm from where its reference lies")
-
-
 def _list_names(folder: Path) -> dict[str, Path]:
     """Find the NIfTI files below a folder by name, hidden ones left out."""
     names: dict[str, Path] = {}
@@ -130,14 +101,10 @@ def _list_names(folder: Path) -> dict[str, Path]:
         relative = path.relative_to(folder)
         if not path.name.endswith(ENDINGS) or any(part.startswith(".") for part in relative.parts):
             continue
-        name = _stem(relative.as_posix())
+        name = stem(relative)
         if name in names:
             raise DataError(f"{names[name]} and {path} have the same name; keep one")
         names[name] = path
     if not names:
         raise DataError(f"{folder} holds no NIfTI file (*.nii, *.nii.gz)")
     return names
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix(".gz").removesuffix(".nii")

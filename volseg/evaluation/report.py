@@ -5,7 +5,7 @@ that nobody knows) is *missed*: it is scored as an empty prediction, which is th
 named with the reason. A reference that cannot be used itself has *failed* and is scored nowhere.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from volseg.data.volumes import require_same_grid
 from volseg.errors import DataError, VolsegError
 from volseg.evaluation.intervals import Interval, mean_intervals
 from volseg.evaluation.metrics import TOLERANCE, Score, score_classes
-from volseg.evaluation.pairs import Pair, read_labels, require_same_grid
+from volseg.evaluation.pairs import Pair, read_labels
 from volseg.types import Spacing
 
 METRICS = ("dice", "hausdorff95", "surface_dice")
@@ -184,9 +185,12 @@ def _read_prediction(
 ) -> NDArray[np.int64]:
     if pair.prediction is None:
         raise DataError("no prediction")
-    prediction = _read_known(pair.prediction, classes)
-    require_same_grid(prediction, reference)
-    return prediction[0]
+    labels, affine = _read_known(pair.prediction, classes)
+    truth, wanted = reference
+    require_same_grid(
+        (str(pair.reference), truth.shape, wanted), (str(pair.prediction), labels.shape, affine)
+    )
+    return labels
 
 
 def _read_known(path: Path, classes: Mapping[int, str] | None) -> LabelMap:
@@ -201,22 +205,21 @@ def _read_known(path: Path, classes: Mapping[int, str] | None) -> LabelMap:
 
 
 def _summarise(
-    cases: Iterable[CaseScores],
+    cases: Sequence[CaseScores],
     names: Sequence[str],
     groups: Mapping[str, str] | None,
     seed: int,
 ) -> dict[str, dict[str, Interval]]:
     """Give mean and interval of each metric by class, and over all classes if there are several."""
-    scored = [case for case in cases if case.status != "failed"]
-    table = np.full((len(scored), len(names) + 1, len(METRICS)), np.nan)
-    for row, case in zip(table, scored, strict=True):
+    table = np.full((len(cases), len(names) + 1, len(METRICS)), np.nan)
+    for row, case in zip(table, cases, strict=True):
         for place, name in enumerate(names):
             score = case.scores.get(name, Score())
             row[place] = [getattr(score, key) for key in METRICS]
         if case.scores and not np.isnan(row).all():
             row[-1] = np.nanmean(row[:-1], axis=0)
-    drawn = None if groups is None else [groups[case.name] for case in scored]
-    intervals = mean_intervals(table.reshape(len(scored), -1), drawn, seed=seed)
+    drawn = None if groups is None else [groups[case.name] for case in cases]
+    intervals = mean_intervals(table.reshape(len(cases), -1), drawn, seed=seed)
     rows = [*names, ALL_CLASSES] if len(names) > 1 else list(names)
     return {
         name: dict(zip(METRICS, intervals[place * len(METRICS) :], strict=False))

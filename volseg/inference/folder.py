@@ -9,7 +9,7 @@ import errno
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -21,6 +21,8 @@ from volseg.inference.predictor import Predictor
 from volseg.inference.work_list import Job, list_jobs, require_writable
 
 MANIFEST = "manifest.jsonl"
+
+STATUSES = ("done", "failed", "not run")
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """No space left, quota used up, file system read-only: the next case would meet them too."""
@@ -38,6 +40,7 @@ class CaseResult:
         target: The mask; there only if the case is done.
         status: ``done``, ``failed`` or ``not run``.
         reason: Why it failed or was not run.
+        warnings: What is unusual about the image.
         volumes_ml: Volume of each class in mL.
         seconds: Time that it took.
     """
@@ -47,6 +50,7 @@ class CaseResult:
     target: str
     status: str
     reason: str | None = None
+    warnings: Sequence[str] = ()
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -83,16 +87,17 @@ class Summary:
         Returns:
             Number of cases of each status, and the cases.
         """
-        counts = {status: self.count(status) for status in ("done", "failed", "not run")}
+        counts = {status: self.count(status) for status in STATUSES}
         return {**counts, "cases": [asdict(case) for case in self.cases]}
 
     def __str__(self) -> str:
-        """Give the counts, and a line for each case without a mask."""
-        counts = [f"{self.count(status)} {status}" for status in ("done", "failed", "not run")]
-        lost = [case for case in self.cases if case.status != "done"]
-        return "\n".join(
-            [", ".join(counts), *(f"{case.status}: {case.source}: {case.reason}" for case in lost)]
-        )
+        """Give the counts, a line for each case without a mask and one for each warning."""
+        lines = [", ".join(f"{self.count(status)} {status}" for status in STATUSES)]
+        for case in self.cases:
+            if case.reason is not None:
+                lines.append(f"{case.status}: {case.source}: {case.reason}")
+            lines += [f"warning: {case.source}: {warning}" for warning in case.warnings]
+        return "\n".join(lines)
 
 
 def segment_folder(
@@ -128,26 +133,23 @@ def segment_folder(
 
 def _run(job: Job, predictor: Predictor) -> tuple[CaseResult, str | None]:
     """Segment one image; give the result, and why to stop, if so."""
+    result = CaseResult(job.name, str(job.source), str(job.target), "failed")
     start, stop = perf_counter(), None
-    volumes: dict[str, float] = {}
     try:
         prediction = predictor.predict(job.source)
         job.target.parent.mkdir(parents=True, exist_ok=True)
         predictor.save(prediction, job.target)
         volumes = prediction.volumes(predictor.classes)
-        status, reason = "done", None
+        result = replace(result, status="done", warnings=prediction.warnings, volumes_ml=volumes)
     except VolsegError as error:
-        status, reason = "failed", str(error)
+        result = replace(result, reason=str(error).removeprefix(f"{job.source}: "))
     except OSError as error:
-        status, reason = "failed", str(error)
-        stop = reason if error.errno in DISK_ERRORS else None
+        result = replace(result, reason=str(error))
+        stop = str(error) if error.errno in DISK_ERRORS else None
     except Exception as error:  # whatever one file does, the others are segmented
-        status, reason = "failed", f"{type(error).__name__}: {error}"
+        result = replace(result, reason=" ".join(f"{type(error).__name__}: {error}".split()))
         logger.debug("%s failed", job.source, exc_info=True)
-    reason = None if reason is None else " ".join(reason.split())
-    seconds = round(perf_counter() - start, 3)
-    source, target = str(job.source), str(job.target)
-    return CaseResult(job.name, source, target, status, reason, volumes, seconds), stop
+    return replace(result, seconds=round(perf_counter() - start, 3)), stop
 
 
 def _skip(job: Job, reason: str) -> CaseResult:

@@ -19,8 +19,8 @@ from torch import nn
 
 from volseg.bundle import Bundle
 from volseg.data.geometry import Grid, to_native_grid, verify_mask, write_mask
-from volseg.data.volumes import read_volume
-from volseg.errors import BundleError, WeightsError
+from volseg.data.volumes import inspect_volume, read_grid, read_volume
+from volseg.errors import BundleError, DataError, GeometryError, WeightsError
 from volseg.networks.weights import load_segmenter
 
 
@@ -32,11 +32,13 @@ class Prediction:
         labels: Label of each voxel, in the axis order of the image's file.
         grid: Grid of the image.
         source: File of the image.
+        warnings: What is unusual about the image.
     """
 
     labels: NDArray[np.integer]
     grid: Grid
     source: Path
+    warnings: tuple[str, ...] = ()
 
     def volumes(self, classes: Mapping[int, str]) -> dict[str, float]:
         """Measure the classes; the voxel's volume is the determinant of the affine.
@@ -116,11 +118,13 @@ class Predictor:
             Its label map, on its own grid.
 
         Raises:
+            DataError: If the file cannot be used.
             WeightsError: If the network gives another number of classes than were named.
         """
-        values, affine, _ = read_volume(path)
-        native = Grid(values.shape, affine)
-        del values
+        report = inspect_volume(path)
+        if report.problems:
+            raise DataError(f"{path}: {report.problems[0]}")
+        native = Grid(*read_grid(path)[1:])
         image = self.preprocessing({"image": str(path)})["image"]
         with torch.inference_mode():
             volume = image.as_tensor()[None].to(self.device)
@@ -131,7 +135,7 @@ class Predictor:
                     f" {', '.join(self.classes.values())}"
                 )
             labels = to_native_grid(logits.softmax(0), image.affine, native)
-        return Prediction(labels, native, path)
+        return Prediction(labels, native, path, tuple(report.warnings))
 
     def save(self, prediction: Prediction, path: Path) -> None:
         """Write a label map; it gets its name only after it was read back and compared.
@@ -139,11 +143,17 @@ class Predictor:
         Args:
             prediction: What `predict` gave.
             path: File to write, ``*.nii.gz``; replaced if it is there.
+
+        Raises:
+            GeometryError: If what was read back differs.
         """
         partial = path.with_name(f".{os.getpid()}.nii.gz")
         try:
             write_mask(partial, prediction.labels, prediction.source, self.classes)
             verify_mask(partial, prediction.source)
+            changed = np.count_nonzero(read_volume(partial)[0] != prediction.labels)
+            if changed:
+                raise GeometryError(f"{path}: {changed} voxels read back with another label")
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from volseg.data.cases import stem
+from volseg.data.volumes import ENDINGS
 from volseg.errors import DataError
-
-ENDINGS = (".nii.gz", ".nii")
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ def list_jobs(inputs: Sequence[Path], output: Path, *, overwrite: bool = False) 
         One job an image, in the order given, folders by name; none twice.
 
     Raises:
-        DataError: If an input does not exist, a folder holds no image, the output lies in an input
-            folder, two images would write one mask, or a mask is an input or exists already.
+        DataError: If an input does not exist, a folder holds no image or is a data set, the output
+            lies in an input folder, two images would write one mask, or a mask is an input or
+            exists already.
     """
     jobs: dict[Path, Job] = {}
     for job in (job for path in inputs for job in _find_jobs(path, output)):
@@ -90,6 +91,11 @@ def _find_jobs(path: Path, output: Path) -> Iterable[Job]:
                 f"output {output} lies in the input folder {path}, where its masks would be taken"
                 " for images; use another"
             )
+        if (path / "dataset.json").is_file():
+            raise DataError(
+                f"{path} is a data set, whose labels would be taken for images; give its folder of"
+                " images, such as imagesTr"
+            )
         relatives = [found.relative_to(path) for found in sorted(path.rglob("*"))]
         images = [name for name in relatives if _is_image(name) and (path / name).is_file()]
         if not images:
@@ -99,7 +105,7 @@ def _find_jobs(path: Path, output: Path) -> Iterable[Job]:
     else:
         raise DataError(f"{path} does not exist")
     for image in images:
-        name = image.as_posix().removesuffix(".gz").removesuffix(".nii")
+        name = stem(image)
         yield Job(name, path / image, output / f"{name}.nii.gz")
 
 
