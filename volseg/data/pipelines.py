@@ -139,8 +139,9 @@ def postprocessing(
     Args:
         transform: The preprocessing of the same run, whose geometry is undone.
         output_dir: Where label maps are written.
-        data_root: The images' folder, whose tree is mirrored in ``output_dir``; without it images
-            of equal name in different folders would overwrite each other.
+        data_root: The images' folder, or the file that lists them, whose tree is mirrored in
+            ``output_dir``; without it images of equal name in different folders would overwrite
+            each other.
         writes: Whether to write at all; MONAI Label writes by itself.
 
     Returns:
@@ -161,8 +162,13 @@ def postprocessing(
                 output_dtype="uint8",
                 resample=False,
                 separate_folder=False,
-                data_root_dir="" if data_root is None else str(data_root),
+                data_root_dir="" if data_root is None else str(_folder(Path(data_root))),
                 print_log=False,
             )
         )
     return Compose(steps)
+
+
+def _folder(source: Path) -> Path:
+    """Give the folder of a source that is a file, judged by its name alone."""
+    return source.parent if source.suffix in (".nii", ".gz", ".json", ".csv") else source
