@@ -15,10 +15,10 @@ from volseg.engines.segment import dice_and_cross_entropy
 from volseg.errors import VolsegError
 from volseg.inference.predictor import Predictor
 from volseg.inference.sliding_window import SlidingWindow
-from volseg.networks.residual import tiny
+from volseg.networks.residual import ResidualEncoder
 from volseg.networks.segmenter import Segmenter
 
-STEPS = 8
+STEPS = 10
 TOLERANCE = 1e-4
 """Blending sums up to 27 windows of values near 1 in 32-bit floats."""
 
@@ -52,8 +52,8 @@ def learn(device: torch.device) -> str:
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        network = Segmenter(tiny(), num_classes=2).to(device)
-        label = ball(32).to(device)[None, None]
+        network = Segmenter(ResidualEncoder(1, (4, 8, 16)), num_classes=2).to(device)
+        label = ball(24).to(device)[None, None]
         image = label + 0.1 * torch.randn(label.shape).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     loss_function, losses = dice_and_cross_entropy(), []
