@@ -83,7 +83,7 @@ def test_a_resumed_run_goes_on_where_it_stopped():
 
 
 def test_two_processes_share_the_batches_of_one_without_overlap():
-    single = [batch for batch in batches(total=8)]
+    single = batches(total=8)
     first, second = batches(total=4, rank=0, world=2), batches(total=4, rank=1, world=2)
     interleaved = [batch for pair in zip(first, second, strict=True) for batch in pair]
     assert all(map(torch.equal, single, interleaved))

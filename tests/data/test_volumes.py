@@ -85,7 +85,7 @@ def test_what_is_no_3d_volume_is_refused(tmp_path, name):
 
 
 def test_a_missing_file_and_another_format_are_refused(tmp_path):
-    with pytest.raises(DataError, match="a.nii does not exist|a.nii: does not exist"):
+    with pytest.raises(DataError, match=r"a\.nii: does not exist"):
         read_volume(tmp_path / "a.nii")
     nib.save(nib.MGHImage(image(), np.eye(4)), tmp_path / "a.mgz")
     with pytest.raises(DataError, match=r"a\.mgz: is a MGH file, not NIfTI"):
@@ -105,6 +105,15 @@ def test_a_file_cut_off_anywhere_is_refused_in_one_line(tmp_path):
             assert inspect_volume(tmp_path / name).problems
 
 
+def test_a_changed_bit_in_a_compressed_file_is_found(tmp_path):
+    path = save(tmp_path / "a.nii.gz", image())
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1  # in the checksum at the end of a gzip stream
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"is damaged or cut off \(CRC check failed"):
+        read_volume(path)
+
+
 def test_a_header_that_promises_too_much_is_refused_before_allocating(tmp_path):
     path = save(tmp_path / "a.nii", image())
     content = bytearray(path.read_bytes())
@@ -118,8 +127,10 @@ def test_a_header_that_promises_too_much_is_refused_before_allocating(tmp_path):
 
 
 def test_a_well_compressed_volume_is_not_mistaken_for_a_damaged_one(tmp_path):
-    path = save(tmp_path / "a.nii.gz", np.zeros((128, 128, 128), np.float64))
-    assert path.stat().st_size * 500 < 128**3 * 8
+    plain = save(tmp_path / "a.nii", np.zeros((128, 128, 128), np.float64))
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(plain.read_bytes(), compresslevel=9))
+    assert path.stat().st_size * 900 < 128**3 * 8
     assert read_volume(path)[0].shape == (128, 128, 128)
 
 
@@ -211,7 +222,7 @@ HOSTILE = {
     "12_huge_dims_little_data.nii.gz": "declares 70.4 TB of voxels",
     "13_analyze75.hdr": "does not say where left and right are",
     "13_analyze75.img": "does not say where left and right are",
-    "15_Zoë Müller – тест №1 (копия).nii.gz": None,
+    "15_Zoë Müller \u2013 тест №1 (копия).nii.gz": None,
     "16_no_affine_codes.nii.gz": None,
     "17_constant_zero.nii.gz": None,
     "18_int64_image.nii.gz": None,

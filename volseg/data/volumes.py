@@ -1,13 +1,16 @@
 """Reading a NIfTI volume, or saying in one line why it cannot be used."""
 
+import gzip
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from numpy.typing import NDArray
 
 from volseg.data.headers import (
@@ -28,6 +31,9 @@ ENDINGS = (".nii.gz", ".nii")
 
 LABEL_TOLERANCE = 1e-3
 """How far a stored label may lie from a whole number; scaled integers read back as 0.99999997."""
+
+CHUNK = 1 << 20
+"""Bytes that are read at once of what follows the voxels."""
 
 NamedGrid = tuple[str, tuple[int, ...], Affine]
 """What a grid is called, its shape, and its affine."""
@@ -216,12 +222,26 @@ def _describe(path: Path, image: Any) -> VolumeReport:
 
 def _read_voxels(path: Path, image: Any) -> NDArray[Any]:
     try:
-        values: NDArray[Any] = np.asanyarray(image.dataobj)
+        values: NDArray[Any] = np.asanyarray(_checked(image))
     except MemoryError as error:
         raise DataError(f"{path}: does not fit into memory (shape {image.shape})") from error
     except UNREADABLE as error:
         raise DataError(f"{path}: is damaged or cut off ({one_line(error)})") from error
     return values.reshape(values.shape[:3])
+
+
+def _checked(image: Any) -> Any:
+    """Give the voxels' proxy; of a gzip stream it is read to its end, where its checksum is."""
+    proxy, name = image.dataobj, str(image.file_map["image"].filename)
+    if not name.endswith(".gz"):
+        return proxy
+    size = int(np.prod(proxy.shape)) * proxy.dtype.itemsize
+    with gzip.open(name) as stream:
+        content = stream.read(proxy.offset + size)
+        while stream.read(CHUNK):
+            pass
+    spec = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
+    return ArrayProxy(BytesIO(content), spec, mmap=False)
 
 
 def _judge_voxels(values: NDArray[Any]) -> list[str]:
