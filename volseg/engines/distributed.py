@@ -72,6 +72,12 @@ def finish() -> None:
         process_group.destroy_process_group()
 
 
+def wait() -> None:
+    """Wait until all processes have come here."""
+    if is_joined():
+        process_group.barrier()
+
+
 def is_joined() -> bool:
     """Tell whether several processes train together."""
     return process_group.is_available() and process_group.is_initialized()

@@ -54,19 +54,29 @@ class Learner:
         self.optimizer = optimisation.build(self.groups)
         self.scaler = torch.amp.GradScaler("cuda", enabled=optimisation.precision == "fp16")
         self.average: WeightAverage | None = None
-        self.parallel = self._wrap()
-
-    def _wrap(self) -> nn.Module:
-        if not distributed.is_joined():
-            return self.module
-        places = [self.device] if self.device.type == "cuda" else None
-        # A frozen stage, or a level that the loss does not read, leaves parameters unused.
-        return DistributedDataParallel(self.module, device_ids=places, find_unused_parameters=True)
+        self.parallel = module
 
     def begin(self) -> None:
         """Start the average from the weights as they are now."""
         if self.optimisation.ema_decay is not None:
             self.average = WeightAverage(self.module, self.optimisation.ema_decay)
+
+    def join(self) -> None:
+        """Average gradients with the other processes from now on, if there are any."""
+        if distributed.is_joined():
+            places = [self.device] if self.device.type == "cuda" else None
+            # A frozen stage, or a level that the loss does not read, leaves parameters unused.
+            self.parallel = DistributedDataParallel(
+                self.module, device_ids=places, find_unused_parameters=True
+            )
+
+    def part(self) -> None:
+        """Let go of the other processes.
+
+        A wrapper that outlives the process group may hang: its destructor holds the interpreter's
+        lock while it waits for threads that want it.
+        """
+        self.parallel = self.module
 
     def learn(self, batch: Mapping[str, Any], *, panels: bool = False) -> PretextResult:
         """Do one step.
@@ -87,8 +97,9 @@ class Learner:
             result = self.compute(self.parallel, inputs, panels=panels)
         if not torch.isfinite(result.loss):
             raise VolsegError(
-                f"the loss is {result.loss.item()} at step {self.step}; lower the learning rate,"
-                " use precision bf16 or fp32, or look for broken intensities with volseg inspect"
+                f"the loss is {result.loss.item()} at step {self.step + 1}; lower the learning"
+                " rate, use precision bf16 or fp32, or look for broken intensities with"
+                " volseg inspect"
             )
         norm = self._descend(result.loss)
         self.step += 1

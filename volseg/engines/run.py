@@ -78,6 +78,7 @@ class Run:
             self._restore(engine)
         elif self.loop.resume:
             logger.info("%s is not there: starting at step 0", self.state_path)
+        self.learner.join()
         self.batches.start_step = self.learner.step
         if distributed.is_main():
             self.metrics.truncate(self.learner.step)
@@ -186,7 +187,7 @@ class Run:
         return True
 
     def close(self, engine: Engine, error: BaseException | None = None) -> None:  # noqa: ARG002
-        """Close the bar, and let an error pass.
+        """Leave the other processes, close the bar, and let an error pass.
 
         Args:
             engine: The trainer.
@@ -195,6 +196,9 @@ class Run:
         Raises:
             error: What ended the run.
         """
+        self.learner.part()
+        if error is None:
+            distributed.wait()  # a next run must not read what the main process still writes
         if self.bar is not None:
             self.bar.close()
         if error is not None:
