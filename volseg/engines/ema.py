@@ -23,7 +23,6 @@ class WeightAverage:
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        """Start from the network's weights."""
         self.module = module
         self.decay = decay
         self.values = {name: value.detach().clone() for name, value in _tensors(module)}

@@ -38,7 +38,6 @@ class Learner:
     def __init__(
         self, module: nn.Module, compute: Compute, optimisation: Optimisation, total: int, seed: int
     ) -> None:
-        """Split the parameters into groups and build the optimizer."""
         self.module = module
         self.compute = compute
         self.optimisation = optimisation

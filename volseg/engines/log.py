@@ -23,7 +23,6 @@ class EpochMeans:
     """
 
     def __init__(self) -> None:
-        """Start empty."""
         self.values: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
 
     def add(self, result: PretextResult) -> None:
@@ -61,7 +60,6 @@ class MetricsFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Do nothing yet."""
         self.path = path
 
     def append(self, record: Mapping[str, Any]) -> None:

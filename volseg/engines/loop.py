@@ -54,7 +54,6 @@ class Batches:
     """
 
     def __init__(self, make: Callable[[int], Iterable[Any]]) -> None:
-        """Start at step 0, until told otherwise."""
         self.make = make
         self.start_step = 0
 

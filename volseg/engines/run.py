@@ -42,7 +42,6 @@ class Run:
         save: Save,
         evaluator: Any = None,
     ) -> None:
-        """Touch no file yet."""
         self.learner = learner
         self.batches = batches
         self.loop = loop

@@ -106,6 +106,9 @@ class Schedule(ABC):
 
         Args:
             module: The network or pretext task to train.
+
+        Returns:
+            The groups.
         """
 
 
