@@ -1,5 +1,6 @@
 """Cards of trained weights, and what tells one run from another."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -26,23 +27,35 @@ SEGMENTER = {
 }
 
 
+CASES = [1, 2, 3]
+
+
 @pytest.fixture
 def network():
     return Segmenter(ResidualEncoder(2, widths=(4, 8)), num_classes=2)
 
 
 def test_channels_without_a_name_are_numbered(network):
-    assert begin_card({}, network).channels == ("channel 0", "channel 1")
+    assert begin_card({}, network, CASES).channels == ("channel 0", "channel 1")
+
+
+def test_cases_are_counted_and_hashed(network):
+    here, there = Cases([{"image": "/a/b.nii"}]), Cases([{"image": "/c/b.nii"}])
+    data = begin_card({}, network, here).data
+    assert data["num_cases"] == 1
+    assert data["case_hash"] == hashlib.sha256(b"image=b.nii").hexdigest()
+    assert data == begin_card({}, network, there).data
 
 
 def test_a_config_that_builds_the_network_is_kept(network):
-    assert begin_card({"network": SEGMENTER}, network).network == SEGMENTER
-    assert begin_card({"network": {"encoder": ENCODER}}, network.encoder).network["encoder"]
+    assert begin_card({"network": SEGMENTER}, network, CASES).network == SEGMENTER
+    assert begin_card({"network": {"encoder": ENCODER}}, network.encoder, CASES).network["encoder"]
 
 
 def test_a_card_may_be_given_whole(network):
-    card = Card(network=SEGMENTER, channels=("T1", "T2"), spacing=(1.0, 1.0, 1.0))
-    assert begin_card(card, network) == card
+    data = {"names": ["ours"], "num_cases": 3}
+    card = Card(SEGMENTER, channels=("T1", "T2"), spacing=(1.0, 1.0, 1.0), data=data)
+    assert begin_card(card, network, CASES) == card
 
 
 @pytest.mark.parametrize(
@@ -54,7 +67,7 @@ def test_a_card_may_be_given_whole(network):
     ],
 )
 def test_a_config_that_builds_something_else_is_left_out(config, network, caplog):
-    assert begin_card({"network": config}, network).network == {}
+    assert begin_card({"network": config}, network, CASES).network == {}
     assert "is not the network in training" in caplog.text
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from volseg.engines.checkpoint import hash_module
+from volseg.engines.checkpoint import hash_module, list_cases
 from volseg.errors import BundleError, WeightsError
-from volseg.networks.card import Card
+from volseg.networks.card import Card, describe_data
 from volseg.networks.config import build
 from volseg.networks.encoder import Encoder
 from volseg.networks.segmenter import Segmenter
@@ -17,12 +17,13 @@ from volseg.networks.segmenter import Segmenter
 logger = logging.getLogger(__name__)
 
 
-def begin_card(given: Mapping[str, Any] | Card, network: Encoder | Segmenter) -> Card:
+def begin_card(given: Mapping[str, Any] | Card, network: Encoder | Segmenter, dataset: Any) -> Card:
     """Make the card of a network in training.
 
     Args:
         given: Fields of the card, as many as are known.
         network: What is trained.
+        dataset: What it is trained on; its cases are counted and hashed unless ``data`` is given.
 
     Returns:
         The card. Input channels without a name are numbered; a network config that does not build
@@ -31,6 +32,7 @@ def begin_card(given: Mapping[str, Any] | Card, network: Encoder | Segmenter) ->
     facts = dataclasses.asdict(given) if isinstance(given, Card) else dict(given)
     encoder = network if isinstance(network, Encoder) else network.encoder
     facts.setdefault("channels", [f"channel {i}" for i in range(encoder.spec.in_channels)])
+    facts["data"] = facts.get("data") or describe_data([], "", list_cases(dataset))
     config = facts.get("network") or {}
     if config and not _builds(config, network):
         logger.warning("the card's network config %s is not the network in training", config)

@@ -93,10 +93,23 @@ def hash_cases(dataset: Any) -> str:
     Returns:
         The first 16 hexadecimal digits.
     """
+    return _hash(list_cases(dataset))
+
+
+def list_cases(dataset: Any) -> list[str]:
+    """Name a dataset's cases by their files, wherever these lie.
+
+    Args:
+        dataset: A MONAI dataset; the cases of one that does not keep its list as ``data`` are
+            numbered.
+
+    Returns:
+        One line a case.
+    """
     cases = getattr(dataset, "data", None)
     if not isinstance(cases, (list, tuple)):
-        return _hash([str(len(dataset))])
-    return _hash(_name_case(case) for case in cases)
+        return [f"case {index}" for index in range(len(dataset))]
+    return [_name_case(case) for case in cases]
 
 
 def _name_case(case: Any) -> str:

@@ -47,7 +47,7 @@ def pretrain_trainer(
     """
     place = distributed.device(loop.device)
     distributed.start(place)
-    card = begin_card(loop.card, task.encoder)
+    card = begin_card(loop.card, task.encoder, dataset)
 
     def save(name: str, step: int) -> None:
         if name == "last":

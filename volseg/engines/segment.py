@@ -59,7 +59,7 @@ def segmentation_trainer(
     """
     place = distributed.device(loop.device)
     distributed.start(place)
-    card = begin_card(loop.card, network)
+    card = begin_card(loop.card, network, dataset)
     loss = DeepSupervisionLoss(optimisation.loss or dice_and_cross_entropy())
 
     def compute(parallel: nn.Module, batch: Mapping[str, Any], *, panels: bool) -> PretextResult:
