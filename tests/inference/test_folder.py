@@ -57,8 +57,9 @@ def test_a_bad_file_is_reported_and_the_others_are_segmented(folder, tmp_path):
 
 
 def test_the_manifest_holds_the_volumes_and_the_time_of_a_case(folder, tmp_path):
-    segment_folder([folder / "a.nii.gz"], tmp_path / "out", threshold_predictor())
+    summary = segment_folder([folder / "a.nii.gz"], tmp_path / "out", threshold_predictor())
     (line,) = manifest(tmp_path / "out")
+    assert summary.cases[0].volumes_ml == line["volumes_ml"]
     values = np.asanyarray(nib.load(folder / "a.nii.gz").dataobj)
     # voxels of 1 x 1 x 2 mm
     assert line["volumes_ml"] == {
