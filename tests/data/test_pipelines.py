@@ -50,12 +50,14 @@ def test_without_a_spacing_voxels_are_only_reordered(tmp_path):
 
 
 def test_non_finite_voxels_do_not_spread(tmp_path):
-    values = image()
-    values[2, 3, 4], values[5, 6, 7] = np.nan, np.inf
-    path = save(tmp_path / "a.nii.gz", values)
-    result = preprocessing(("image",), (0.7, 0.7, 0.7))({"image": str(path)})["image"]
-    assert bool(torch.isfinite(result).all())
-    assert float(result.std()) > 0.5
+    spoiled, clean = image(), image()
+    spoiled[2, 3, 4], spoiled[5, 6, 7] = np.nan, np.inf
+    clean[2, 3, 4] = clean[5, 6, 7] = np.nanmin(spoiled)
+    found = [
+        preprocessing(("image",), (0.7, 0.7, 0.7))({"image": str(save(tmp_path / name, values))})
+        for name, values in (("spoiled.nii.gz", spoiled), ("clean.nii.gz", clean))
+    ]
+    assert torch.equal(found[0]["image"].as_tensor(), found[1]["image"].as_tensor())
 
 
 def test_the_normaliser_is_an_argument(tmp_path):
@@ -143,12 +145,12 @@ def test_no_axis_is_flipped_unless_asked_for():
     flipped = {(): 0, (0,): 0}
     for axes in flipped:
         transform = augmentation((8, 8, 8), axes)
-        for seed in range(40):
+        for seed in range(30):
             transform.set_random_state(seed=seed)
             crop = transform(case)["image"]
             flipped[axes] += bool(crop[0, 0].mean() > crop[0, -1].mean())
     assert flipped[()] == 0
-    assert 8 <= flipped[0,] <= 32  # a fair coin in 40 throws: 20, standard deviation 3.2
+    assert 4 <= flipped[0,] <= 26  # a fair coin in 30 throws: 15, standard deviation 2.7
 
 
 def test_a_label_beyond_the_classes_is_refused_by_name(tmp_path):
@@ -226,7 +228,7 @@ def test_a_real_case_is_augmented_within_its_time(shared_data):
     case = preprocessing(("image", "label"), (1, 1, 1))(names)
     transform = augmentation((40, 56, 40))
     times = []
-    for seed in range(40):
+    for seed in range(20):
         transform.set_random_state(seed=seed)
         start = time.process_time()
         transform(case)
