@@ -1,6 +1,8 @@
 """Every bundle in ``bundles/``: its files, its facts, and what MONAI makes of it."""
 
 import json
+import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -210,6 +212,15 @@ def test_inference_through_monai_gives_something_for_each_case(
         assert set(np.unique(mask.dataobj)) <= set(trained.classes())
 
 
+def test_saved_weights_are_validated_and_missing_ones_refused(segmenting, data, caplog):
+    with caplog.at_level(logging.INFO, logger="volseg"):
+        run_config(segmenting, "train", data, run_id="evaluate", **TINY)
+    assert "val_mean_dice" in caplog.text
+    with pytest.raises(RuntimeError) as raised:
+        run_config(segmenting, "train", data, run_id="evaluate", weights="no.pt", **TINY)
+    assert isinstance(find_cause(raised.value), WeightsError)
+
+
 def test_one_file_is_segmented_into_the_output_folder_itself(segmenting, data, tmp_path):
     image = data / "imagesTr" / "case_0.nii.gz"
     run_config(
@@ -243,10 +254,11 @@ def test_monai_label_gets_what_volseg_segments(segmenting, data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", BUNDLES, ids=lambda path: path.name)
-def test_the_commands_of_the_readme_work_from_any_folder(source, data, tmp_path):
+def test_the_commands_of_the_readme_work_from_any_folder(source, data, tmp_path, repository):
     bundle = copy(source, tmp_path / "copies")
     (tmp_path / "elsewhere").mkdir()
     overrides = [word for key, value in TINY.items() for word in (f"--{key}", str(value))]
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
     for kind, extra in (("train", overrides), ("inference", ["--output_dir", "masks"])):
         command = [
             *(sys.executable, "-m", "monai.bundle", "run"),
@@ -254,7 +266,12 @@ def test_the_commands_of_the_readme_work_from_any_folder(source, data, tmp_path)
             *("--bundle_root", str(bundle.root), "--dataset_dir", str(data), *extra),
         ]
         done = subprocess.run(
-            command, cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=False
+            command,
+            cwd=tmp_path / "elsewhere",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr[-2000:]
     assert any(path.is_file() for path in (tmp_path / "elsewhere" / "masks").rglob("*"))
