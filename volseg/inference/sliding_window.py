@@ -87,8 +87,8 @@ class SlidingWindow(Inferer):
 
     The network sees windows of ``roi_size`` in batches that all have the same shape; the last one
     is filled up with a window that is computed again and not counted. A volume smaller than the
-    window is padded with zeros, half on each side, and the result is cropped back. No gradients
-    are kept.
+    window is padded with its own border voxels, half on each side, as in training, and the result
+    is cropped back. No gradients are kept.
 
     Args:
         roi_size: Voxels of a window along each axis.
@@ -137,7 +137,7 @@ class SlidingWindow(Inferer):
         after = [max(window - size, 0) - (max(window - size, 0) // 2) for size, window in sizes]
         if any(after):
             padding = [pad for pair in zip(before[::-1], after[::-1], strict=True) for pad in pair]
-            volumes = functional.pad(volumes, padding)
+            volumes = functional.pad(volumes, padding, mode="replicate")
         blended = self._blend(volumes, lambda windows: network(windows, *args, **kwargs))
         for axis, ((size, _), first) in enumerate(zip(sizes, before, strict=True), start=2):
             blended = blended.narrow(axis, first, size)
