@@ -157,7 +157,9 @@ class DecoderContract(ABC):
         decoder.eval()
         x = seeded_volume(encoder)
         together = decoder(x, encoder(x))[0][1:]
-        torch.testing.assert_close(together, decoder(x[1:], encoder(x[1:]))[0], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            together, decoder(x[1:], encoder(x[1:]))[0], rtol=1e-3, atol=1e-3
+        )
 
     def test_every_parameter_learns(self, encoder, decoder):
         x = seeded_volume(encoder)

@@ -25,7 +25,6 @@ class DeepSupervisionLoss(nn.Module):
     """
 
     def __init__(self, loss: nn.Module, weights: Sequence[float] = (1.0, 0.5, 0.25)) -> None:
-        """Keep the loss and its weights."""
         super().__init__()
         if min(weights, default=-1.0) < 0 or sum(weights) == 0:
             raise GeometryError(

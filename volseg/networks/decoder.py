@@ -63,7 +63,6 @@ class ConvolutionalDecoder(Decoder):
     }
 
     def __init__(self, spec: FeatureSpec, width: int | None = None) -> None:
-        """Build the steps."""
         super().__init__()
         has_full = spec.strides[0] == FULL
         own = [] if has_full else [width or spec.channels[0]]

@@ -62,7 +62,6 @@ class ResidualEncoder(Encoder):
         blocks: tuple[int, ...] | None = None,
         downsampling: tuple[Size, ...] | None = None,
     ) -> None:
-        """Build the levels."""
         super().__init__()
         blocks = (1,) * len(widths) if blocks is None else tuple(blocks)
         steps = [(2, 2, 2)] * (len(widths) - 1) if downsampling is None else list(downsampling)

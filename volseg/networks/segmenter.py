@@ -37,7 +37,6 @@ class Segmenter(nn.Module):
         decoder: Callable[[FeatureSpec], Decoder] = ConvolutionalDecoder,
         num_heads: int = 3,
     ) -> None:
-        """Build the decoder and the heads."""
         super().__init__()
         if num_classes < 2 or num_heads < 1:
             raise GeometryError(

@@ -178,8 +178,8 @@ def _sections(result: DemoResult, pretrained: "Finetuning") -> list[Section]:
         Section(
             "Result",
             "Dice on the back of the head, which no training crop showed, at 1 mm. The two arms"
-            " differ only in where the encoder's weights started. One template, one seed: this"
-            " shows that the path works, and is not evidence about any method.",
+            " differ only in where the weights of encoder and decoder started. One template, one"
+            " seed: this shows that the path works, and is not evidence about any method.",
             table=dice_table(result.scores),
         ),
         Section(

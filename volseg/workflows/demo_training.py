@@ -68,7 +68,7 @@ class Finetuning:
 
 
 def pretrain_encoder(data: DemoData, output: Path, settings: DemoSettings) -> Pretraining:
-    """Pretrain the encoder on unlabelled crops of the front.
+    """Pretrain the encoder, and a decoder with it, on unlabelled crops of the front.
 
     Args:
         data: The files.
@@ -98,7 +98,8 @@ def finetune_segmenter(
 ) -> Finetuning:
     """Fine-tune a segmenter on labelled crops of the front.
 
-    Both arms start from the same decoder, and see the same crops at the same rates.
+    Whatever is not loaded starts from the same random weights in both arms, and both see the same
+    crops at the same rates.
 
     Args:
         data: The files.
