@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.engines.tiny import BUILDERS, EPOCH_LENGTH, EPOCHS, optimisation, train
-from volseg.engines.checkpoint import load_state
+from volseg.engines.checkpoint import load_state, save_state
 from volseg.engines.log import MetricsFile
 from volseg.errors import DataError, VolsegError
 
@@ -87,18 +87,64 @@ def test_a_killed_run_resumes_to_the_same_bits(kind, workers, processes, referen
     require_equal_runs(reference[kind], tmp_path)
 
 
+class Stop:
+    """A handler that ends a run before its third epoch."""
+
+    def attach(self, engine):
+        from ignite.engine import Events
+
+        engine.add_event_handler(
+            Events.EPOCH_STARTED, lambda e: e.terminate() if e.state.epoch == 3 else None
+        )
+
+
+def test_a_resumed_run_remembers_its_best(tmp_path):
+    BUILDERS["segment"](tmp_path, handlers=[Stop()]).run()
+    path = tmp_path / "train" / "resume.pt"
+    best = {"metric": 2.0, "epoch": 1}  # better than any Dice
+    save_state(path, {**load_state(path), "best": best})
+    before = (tmp_path / "models" / "best.safetensors").read_bytes()
+    BUILDERS["segment"](tmp_path, resume=True).run()
+    assert load_state(path)["best"] == best
+    assert (tmp_path / "models" / "best.safetensors").read_bytes() == before
+
+
 @pytest.mark.parametrize("kind", ["pretrain", "segment"])
 def test_a_run_stopped_after_any_epoch_resumes_to_the_same_bits(kind, reference, tmp_path):
-    class Stop:
-        def attach(self, engine):
-            from ignite.engine import Events
-
-            engine.add_event_handler(
-                Events.EPOCH_STARTED, lambda e: e.terminate() if e.state.epoch == 3 else None
-            )
-
     BUILDERS[kind](tmp_path, handlers=[Stop()]).run()
     assert load_state(tmp_path / "train" / "resume.pt")["learner"]["step"] == 2 * EPOCH_LENGTH
+    BUILDERS[kind](tmp_path, resume=True).run()
+    require_equal_runs(reference[kind], tmp_path)
+
+
+class Crash(BaseException):
+    """Ends a run as abruptly as a test can without killing itself."""
+
+
+WRITES = {"pretrain": 4, "segment": 6}
+"""Files that one epoch writes at most: a picture, weights, the log, the state to resume from."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "write"), [(kind, write) for kind, count in WRITES.items() for write in range(count)]
+)
+def test_a_crash_at_any_write_of_an_epoch_is_mended(kind, write, reference, tmp_path, monkeypatch):
+    """The first epoch is whole; the crash comes when the n-th write after it is on the disk."""
+    done = []
+
+    def crash(descriptor):
+        done.append(descriptor)
+        if (tmp_path / "train" / "resume.pt").exists():
+            crash.left -= 1
+            if crash.left < 0:
+                raise Crash
+
+    crash.left = write
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", crash)
+        with pytest.raises(Crash):
+            BUILDERS[kind](tmp_path).run()
+    assert done
     BUILDERS[kind](tmp_path, resume=True).run()
     require_equal_runs(reference[kind], tmp_path)
 
