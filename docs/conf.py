@@ -45,6 +45,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 # The pages build offline, so only volseg's own names can be looked up.
+nitpick_ignore = [("py:class", "volseg.data.splits.Member")]  # a type variable
 nitpick_ignore_regex = [(r"py:.*", r"(?!volseg\.).*")]
 
 copybutton_prompt_text = "$ "

@@ -1,4 +1,4 @@
-"""How much pretraining helps with few labels: fine-tuned against the same schedule from scratch.
+r"""How much pretraining helps with few labels: fine-tuned against the same schedule from scratch.
 
 Every arm sees the same labelled cases, the same steps and the same seeds. The last weights are
 scored on the validation cases, case by case, on the preprocessed grid, which for this data set is
@@ -6,8 +6,8 @@ each case's own (1 mm, RAS); nothing is selected. Finished
 runs are kept in ``runs.jsonl`` and skipped when the command is run again, so that a long comparison
 may be done in parts, or by several processes.
 
-    python tests/benchmarks/label_efficiency.py --data Task04_Hippocampus --encoder encoder.safetensors
-        --output results --budgets 4 16 0 --steps 600 --seeds 0 1 2
+    python tests/benchmarks/label_efficiency.py --data Task04_Hippocampus \
+        --encoder encoder.safetensors --output results --budgets 4 16 0 --steps 600 --seeds 0 1 2
 
 A budget of 0 means every training case.
 """
@@ -139,7 +139,9 @@ def do_run(arm: Arm, data: Data) -> dict:
             augmentation(PATCH),
             1,
             Optimisation(arm.learning_rate, 0.03, Warmup(), clip_norm=1.0, precision="bf16"),
-            Loop(folder, "cpu", batch_size=2, epoch_length=arm.steps, seed=arm.seed, progress=False),
+            Loop(
+                folder, "cpu", batch_size=2, epoch_length=arm.steps, seed=arm.seed, progress=False
+            ),
         ).run()
     scores = score(network, data)
     return {

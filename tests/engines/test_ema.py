@@ -74,6 +74,6 @@ def test_shared_weights_are_lent_once():
 def test_caches_that_are_not_saved_are_left_alone(module):
     module.register_buffer("cache", torch.zeros(3), persistent=False)
     average = WeightAverage(module, decay=0.5)
-    module.cache = torch.zeros(7)
+    module.register_buffer("cache", torch.zeros(7), persistent=False)
     average.update(step=1)
     assert "cache" not in average.values

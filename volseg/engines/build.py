@@ -67,16 +67,7 @@ def build_trainer(
             world=distributed.world_size(),
         )
     )
-    settings = {
-        "seed": loop.seed,
-        "batch_size": loop.batch_size,
-        "epoch_length": loop.epoch_length,
-        "max_epochs": max_epochs,
-        "processes": distributed.world_size(),
-        "network": hash_module(training.module),
-        "cases": hash_cases(training.draws.dataset),
-        **optimisation.describe(),
-    }
+    settings = _settings(training, max_epochs, optimisation, loop)
     run = Run(learner, batches, loop, settings, training.save, training.evaluator)
     return SupervisedTrainer(
         device=learner.device,
@@ -90,6 +81,22 @@ def build_trainer(
         train_handlers=[*train_handlers, run],
         decollate=False,
     )
+
+
+def _settings(
+    training: Training, max_epochs: int, optimisation: Optimisation, loop: Loop
+) -> dict[str, Any]:
+    """List what decides the result, for a resumed run to be compared with."""
+    return {
+        "seed": loop.seed,
+        "batch_size": loop.batch_size,
+        "epoch_length": loop.epoch_length,
+        "max_epochs": max_epochs,
+        "processes": distributed.world_size(),
+        "network": hash_module(training.module),
+        "cases": hash_cases(training.draws.dataset),
+        **optimisation.describe(),
+    }
 
 
 def _refuse_loss(*_: Any) -> None:
