@@ -14,6 +14,7 @@ from volseg.errors import BundleError
 from volseg.networks.card import Card
 from volseg.networks.residual import ResidualEncoder
 from volseg.networks.segmenter import Segmenter
+from volseg.networks.weights import save_weights
 
 ENCODER = {
     "_target_": "volseg.networks.residual.ResidualEncoder",
@@ -133,3 +134,18 @@ def test_networks_of_other_shapes_or_names_have_other_hashes():
     hashes = {hash_module(nn.Linear(1, 2)), hash_module(nn.Linear(2, 1)), hash_module(nn.PReLU())}
     assert len(hashes) == 3
     assert hash_module(nn.Linear(1, 2)) == hash_module(nn.Linear(1, 2))
+
+
+def test_a_card_repeats_what_its_encoder_was_pretrained_by(network, tmp_path):
+    start = Card(
+        {"encoder": ENCODER},
+        channels=("T1", "T2"),
+        pretext={"_target_": "volseg.pretext.masked.MaskedReconstruction", "block": 8},
+        steps=7,
+        data={"num_cases": 3},
+    )
+    save_weights(tmp_path / "encoder.safetensors", {"encoder": network.encoder}, start)
+    config = tmp_path / "train.json"
+    config.write_text(json.dumps({"network_def": SEGMENTER}))
+    card = card_of_config(config, encoder=tmp_path / "encoder.safetensors")
+    assert card["pretext"] == {**start.pretext, "steps": 7, "data": {"num_cases": 3}}

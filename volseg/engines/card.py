@@ -13,6 +13,7 @@ from volseg.networks.card import Card, describe_data
 from volseg.networks.config import build
 from volseg.networks.encoder import Encoder
 from volseg.networks.segmenter import Segmenter
+from volseg.networks.weights import read_card
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +50,19 @@ def _builds(config: Mapping[str, Any], network: Encoder | Segmenter) -> bool:
     return hash_module(twin) == hash_module(network)
 
 
-def card_of_config(path: str | Path, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def card_of_config(
+    path: str | Path,
+    data: Mapping[str, Any] | None = None,
+    encoder: str | Path | None = None,
+) -> dict[str, Any]:
     """Collect a card's fields from a bundle's training config, where they stand as plain facts.
 
     Args:
         path: ``train.json``; its ids ``network_def`` or ``encoder``, ``channels``, ``spacing``,
             ``patch_size``, ``normalizer`` and ``task`` are read, as far as they are there.
         data: What the network is trained on, from `volseg.networks.card.describe_data`.
+        encoder: Pretrained weights that the training starts from, whose pretext task, steps and
+            data the new card repeats; `None`: none.
 
     Returns:
         Fields of the card.
@@ -80,4 +87,7 @@ def card_of_config(path: str | Path, data: Mapping[str, Any] | None = None) -> d
         card["network"] = {"encoder": config["encoder"]}
     if "task" in config:
         card["pretext"] = {k: v for k, v in config["task"].items() if k != "encoder"}
+    if encoder is not None:
+        start = read_card(encoder)
+        card["pretext"] = {**start.pretext, "steps": start.steps, "data": dict(start.data)}
     return card
