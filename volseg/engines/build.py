@@ -14,6 +14,7 @@ from volseg.engines.learner import Compute, Learner
 from volseg.engines.loop import Batches, Loop
 from volseg.engines.optimisation import Optimisation
 from volseg.engines.run import Run, Save
+from volseg.errors import VolsegError
 
 
 @dataclass(frozen=True)
@@ -100,4 +101,4 @@ def _settings(
 
 
 def _refuse_loss(*_: Any) -> None:
-    raise NotImplementedError("the learner computes the loss; the trainer's loss is not used")
+    raise VolsegError("a trainer's loss_function is not used; give the loss to Optimisation")
