@@ -174,17 +174,19 @@ def read_runs(log: Path) -> list[dict]:
 
 def table(runs: list[dict]) -> str:
     """Lay out the mean over seeds of each arm, and the paired difference with its interval."""
-    lines = ["cases  class      scratch          pretrained       difference [95 %]"]
-    for budget in sorted({run["budget"] for run in runs}):
-        here = [run for run in runs if run["budget"] == budget]
+    lines = ["cases  steps  class      scratch          pretrained       difference [95 %]"]
+    for budget, steps in sorted({(run["budget"], run["steps"]) for run in runs}):
+        here = [run for run in runs if (run["budget"], run["steps"]) == (budget, steps)]
         for index, name in enumerate(("anterior", "posterior")):
             arms = {arm: by_seed(here, arm, index) for arm in ("scratch", "pretrained")}
             seeds = sorted(set(arms["scratch"]) & set(arms["pretrained"]))
+            if not seeds:
+                continue
             cells = [spread([arms[a][s] for s in seeds]) for a in ("scratch", "pretrained")]
             difference = np.array([arms["pretrained"][s] - arms["scratch"][s] for s in seeds])
             low, high = interval(difference)
             lines.append(
-                f"{budget:5d}  {name:9s}  {cells[0]:15s}  {cells[1]:15s}"
+                f"{budget:5d}  {steps:5d}  {name:9s}  {cells[0]:15s}  {cells[1]:15s}"
                 f"  {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]  {len(seeds)} seeds"
             )
     return "\n".join(lines)
