@@ -1,5 +1,6 @@
 """What all tests share: one thread, the real data beside the checkout."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -26,3 +27,9 @@ def shared_data(repository: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data is not there: {folder}")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def plain_logging() -> None:
+    """Undo what an earlier run of the command line has done to the log."""
+    logging.getLogger("volseg").setLevel(logging.NOTSET)
