@@ -34,6 +34,7 @@ def bundle(data, tmp_path_factory) -> Path:
     finetune = ["finetune", "--bundle", "hippocampus_segmentation", "--data", data]
     encoder = folder / "pre" / "models" / "encoder.safetensors"
     finetune += ["--output", folder / "fine", "--encoder", encoder, "--schedule", "sawtooth"]
+    finetune += ["--transductive"]
     assert call(*finetune, "--set", f"network_def::encoder={ENCODER}", *TINY) == 0
     return folder / "fine"
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -48,8 +49,18 @@ def pretrained(data, tmp_path_factory) -> Path:
 def finetuned(data, pretrained, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("run") / "finetuning"
     encoder = pretrained / "models" / "encoder.safetensors"
-    finetune(data, output, BUNDLE, encoder=encoder, overrides=FINETUNING, options=QUIET)
+    options = replace(QUIET, is_transductive=True)
+    finetune(data, output, BUNDLE, encoder=encoder, overrides=FINETUNING, options=options)
     return output
+
+
+def test_an_encoder_that_has_seen_validation_cases_is_refused(data, pretrained, tmp_path):
+    encoder = pretrained / "models" / "encoder.safetensors"
+    with pytest.raises(
+        DataError, match=r"on 2 of the 2 validation cases, .* or say --transductive"
+    ):
+        finetune(data, tmp_path / "run", BUNDLE, encoder=encoder, options=QUIET)
+    assert not (tmp_path / "run").exists()
 
 
 def read_record(folder: Path) -> dict:

@@ -23,6 +23,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="weights of a pretrained encoder; without it training starts from scratch",
     )
     parser.add_argument(
+        "--transductive",
+        action="store_true",
+        help="allow an encoder that was pretrained on images of validation cases",
+    )
+    parser.add_argument(
         "--schedule",
         choices=SCHEDULES,
         help="learning-rate schedule (default: the bundle's)",

@@ -49,4 +49,5 @@ def training_options(args: argparse.Namespace) -> "TrainingOptions":
         resume=args.resume,
         overwrite=args.overwrite,
         progress=not args.quiet,
+        is_transductive=getattr(args, "transductive", False),
     )

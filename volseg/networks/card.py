@@ -111,7 +111,8 @@ def describe_data(names: Iterable[str], licence: str, cases: Iterable[str]) -> d
         cases: An identifier a case, such as its file name; their order does not matter.
 
     Returns:
-        Names, licence, number of cases and the SHA-256 of the sorted case list.
+        Names, licence, number of cases, the SHA-256 of the sorted case list, and the beginning of
+        that of each case, by which `seen_cases` recognises it.
 
     Examples:
         >>> summary = describe_data(["IXI"], "CC BY-SA 3.0", ["b.nii", "a.nii"])
@@ -125,7 +126,31 @@ def describe_data(names: Iterable[str], licence: str, cases: Iterable[str]) -> d
         "licence": licence,
         "num_cases": len(ordered),
         "case_hash": digest,
+        "cases": [hash_case(case) for case in ordered],
     }
+
+
+def hash_case(case: str) -> str:
+    """Give the first 12 hexadecimal digits of the SHA-256 of a case's identifier."""
+    return hashlib.sha256(case.encode()).hexdigest()[:12]
+
+
+def seen_cases(data: Mapping[str, Any], cases: Iterable[str]) -> list[str]:
+    """List the cases that a network was trained on.
+
+    Args:
+        data: The card's summary, from `describe_data`.
+        cases: Identifiers of cases, as `describe_data` took them.
+
+    Returns:
+        Those among them that it has seen; none if the summary does not tell.
+
+    Examples:
+        >>> seen_cases(describe_data(["IXI"], "CC BY-SA 3.0", ["a", "b"]), ["b", "c"])
+        ['b']
+    """
+    known = set(data.get("cases", ()))
+    return [case for case in cases if hash_case(case) in known]
 
 
 def _check_fields(values: Mapping[str, Any]) -> None:

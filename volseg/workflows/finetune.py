@@ -1,12 +1,13 @@
 """Train a segmenter, from a pretrained encoder or from scratch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from volseg.bundle import Bundle
 from volseg.data.cases import find_cases
 from volseg.errors import DataError, VolsegError
+from volseg.networks.card import seen_cases
 from volseg.networks.weights import read_card
 from volseg.workflows.splitting import divide, fitting_split
 from volseg.workflows.training import (
@@ -59,7 +60,7 @@ def finetune(
         Weights, log and best validation.
 
     Raises:
-        DataError: If no case has a label.
+        DataError: If no case has a label, or the encoder was pretrained on validation cases.
     """
     found, folder = Bundle.find(bundle), Path(output)
     cases = [case for case in find_cases(data) if case.label is not None]
@@ -70,15 +71,33 @@ def finetune(
     arguments: dict[str, Any] = {"dataset_dir": str(Path(data).resolve())}
     inputs = [path for case in cases for path in (*case.images, case.label) if path is not None]
     notes = [f"{len(parts['training'])} training and {len(parts['validation'])} validation cases"]
+    options = options or TrainingOptions()
     if encoder is not None:
-        read_card(
-            encoder
-        )  # refuses a file that is no pretrained encoder before anything is written
+        require_unseen(encoder, parts["validation"], is_allowed=options.is_transductive)
         arguments["encoder"] = str(Path(encoder).resolve())
         inputs.append(Path(encoder))
     described = describe_source(data, parts["training"])
     plan = Plan("finetune", found, values, arguments, parts, inputs, notes, described)
-    return run_training(plan, folder, options or TrainingOptions())
+    return run_training(plan, folder, options)
+
+
+def require_unseen(encoder: str | Path, validation: Sequence[str], *, is_allowed: bool) -> None:
+    """Refuse an encoder that was pretrained on validation cases: its score would be too good.
+
+    Args:
+        encoder: The encoder's weights; a file without a card is refused too.
+        validation: Names of the validation cases.
+        is_allowed: Whether the user asked for it.
+
+    Raises:
+        DataError: If it has seen some of them.
+    """
+    seen = seen_cases(read_card(encoder).data, validation)
+    if seen and not is_allowed:
+        raise DataError(
+            f"{encoder} was pretrained on {len(seen)} of the {len(validation)} validation cases,"
+            f" such as {seen[0]}; pretrain with --split, or say --transductive"
+        )
 
 
 def with_schedule(overrides: Mapping[str, Any], schedule: str | None) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class TrainingOptions:
         resume: Whether to go on with an interrupted run in the output folder.
         overwrite: Whether to replace what an earlier run has written there.
         progress: Whether to draw progress bars on stderr.
+        is_transductive: Whether the encoder may have seen the images of validation cases.
     """
 
     device: str = "auto"
@@ -46,6 +47,7 @@ class TrainingOptions:
     resume: bool = False
     overwrite: bool = False
     progress: bool = True
+    is_transductive: bool = False
 
 
 @dataclass(frozen=True)
