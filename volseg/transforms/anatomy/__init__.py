@@ -1,0 +1,1 @@
+"""What a head is made of: the maps on which resections are simulated."""
