@@ -1,7 +1,7 @@
 """Everything that was drawn for one simulated resection, so that it can be recorded and replayed.
 
-Positions are RAS mm in the space of the scan's affine; directions are RAS unit vectors; nothing here
-depends on a grid. A `Cavity` survives ``Cavity.from_json(cavity.to_json())`` unchanged.
+Positions are RAS mm in the space of the scan's affine; directions are RAS unit vectors; nothing
+here depends on a grid. A `Cavity` survives ``Cavity.from_json(cavity.to_json())`` unchanged.
 """
 
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ class Content:
     """What fills the cavity and what its walls look like; 0 switches each off.
 
     Args:
-        protein: How much brighter than CSF the fluid is, 0 to 1 times the way of the contrast table.
+        protein: How much brighter than CSF the fluid is, 0 to 1 times the contrast table's way.
         layering: How much of ``protein`` sinks along gravity, 0 to 1.
         clot: Fraction of the cavity that is clot.
         septa: Fraction of the cavity that is septa.
