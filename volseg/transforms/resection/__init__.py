@@ -1,0 +1,1 @@
+"""Simulated resections: what is drawn, carved out and painted."""
