@@ -122,4 +122,5 @@ class Anatomy:
         affine = self.affine.copy()
         affine[:3, 3] += affine[:3, :3] @ np.asarray(start, dtype=np.float64)
         maps = (self.tissue, self.side, self.lobe, self.depth)
-        return type(self)(*(each[window] for each in maps), affine=affine)
+        tissue, side, lobe, depth = (each[window] for each in maps)
+        return type(self)(tissue, side, lobe, depth, affine)
