@@ -22,6 +22,9 @@ from volseg.types import Size, Spacing
 FAR = 2.3
 """Gliosis is left out where it has faded by this many of its lengths."""
 
+WIDER = 2.0
+"""Where a wall is softest, its blur is so many times the drawn one."""
+
 COARSE = 2.5
 """Distances that fade over many mm are measured on a grid of about this spacing, in mm."""
 
@@ -67,7 +70,7 @@ def near_reach(content: Content) -> float:
     Returns:
         The distance in mm.
     """
-    return max(3 * content.blur, content.rim + 2, content.enhancement + 2)
+    return max(3 * WIDER * content.blur, content.rim + 2, content.enhancement + 2)
 
 
 def reach(content: Content) -> float:
@@ -96,14 +99,13 @@ def make_fields(anatomy: Anatomy, mask: Tensor, cavity: Cavity) -> Fields:
     """
     content, spacing = cavity.content, anatomy.spacing
     box = _Box(mask, spacing, torch.Generator().manual_seed(cavity.seed + 1))
-    soft = blur(mask.float(), [content.blur / each for each in spacing])
     height = _height(mask, anatomy.affine, cavity.shift.gravity)
     air = _air(box, height, content)
     distance = None
     if max(content.rim, content.enhancement) > 0:
         distance = _outside(mask, spacing) + BEYOND * (anatomy.depth == 0)
     return Fields(
-        cavity=soft,
+        cavity=_edge(box, content.blur),
         protein=_protein(box, height, content),
         clot=_clot(box, height, content),
         septa=_septa(box, content),
@@ -223,6 +225,14 @@ def convolve(volume: Tensor, kernel: Sequence[float], axis: int) -> Tensor:
     return result
 
 
+def _edge(box: _Box, deviation: float) -> Tensor:
+    """Soften the wall, here sharply, there over a wider band."""
+    whole = box.mask.float()
+    sharp = blur(whole, [deviation / each for each in box.spacing])
+    wide = blur(whole, [WIDER * deviation / each for each in box.spacing])
+    return torch.lerp(sharp, wide, torch.sigmoid(2 * box.noise(PATCH_WAVELENGTH)))
+
+
 def _height(mask: Tensor, affine: NDArray[np.float64], gravity: tuple[float, ...]) -> Tensor:
     """Height against gravity, from 0 at the cavity's lowest voxel to 1 at its highest."""
     slope = -(affine[:3, :3].T @ np.asarray(gravity, dtype=np.float64))
@@ -240,7 +250,7 @@ def _protein(box: _Box, height: Tensor, content: Content) -> Tensor | float:
     width = 0.02 + 0.2 * float(torch.rand((), generator=box.generator))
     sunken = torch.sigmoid((level - height) / width)
     layered = 1 - content.layering + content.layering * sunken
-    return content.protein * layered * (1 + 0.12 * box.noise(30)).clamp_(0, 2)
+    return content.protein * layered * (1 + 0.12 * box.noise(30).clamp_(-1, 1))
 
 
 def _air(box: _Box, height: Tensor, content: Content) -> Tensor | None:
@@ -266,7 +276,7 @@ def _clot(box: _Box, height: Tensor, content: Content) -> Tensor | None:
     if content.clot <= 0:
         return None
     score = box.noise(CLOT_WAVELENGTH, 2) - 1.5 * height
-    return torch.sigmoid((score - _upper_quantile(score[box.mask], content.clot)) / 0.08)
+    return torch.sigmoid((score - _upper_quantile(score[box.mask], content.clot)) / 0.15)
 
 
 def _septa(box: _Box, content: Content) -> Tensor | None:
@@ -275,7 +285,7 @@ def _septa(box: _Box, content: Content) -> Tensor | None:
         return None
     score = -box.noise(CLOT_WAVELENGTH + 3).abs()
     edge = _upper_quantile(score[box.mask], content.septa)
-    return torch.sigmoid((score - edge) / (0.15 * abs(edge) + 1e-3))
+    return torch.sigmoid((score - edge) / (0.4 * abs(edge) + 1e-3))
 
 
 def _upper_quantile(values: Tensor, fraction: float) -> float:
