@@ -72,16 +72,16 @@ def test_a_blur_of_a_step_is_half_at_the_step():
 
 def test_partial_volume_follows_millimetres_on_every_grid():
     widths = np.zeros(2)
-    for seed in range(25):
+    for seed in range(40):
         edge = fields_of(Content(blur=1.5), AFFINES["LIA, thick"], seed=seed).cavity
         across = (edge * (1 - edge)).numpy()
-        first, last = across[:18, 16:24, 18:26], across[14:22, 16:24, :22]
+        first, last = across[:18, 19:21, 21:23], across[17:19, 19:21, :22]
         widths += first.sum(axis=0).mean(), last.sum(axis=2).mean()
     # A step blurred by s voxels has a sum of e (1 - e) of s / sqrt(pi); the last axis has voxels of
     # 2 mm, so that the same wall is half as many voxels wide along it. Where it is soft differs from
-    # seed to seed: 25 of them leave about 7 % of chance.
+    # seed to seed: 40 of them leave about 7 % of chance.
     assert widths[0] / widths[1] == pytest.approx(2, rel=0.15)
-    assert 1.5 < widths[0] / 25 * np.sqrt(np.pi) < 1.5 * WIDER
+    assert 1.5 < widths[0] / 40 * np.sqrt(np.pi) < 1.5 * WIDER
 
 
 @pytest.mark.parametrize("affine", AFFINES.values(), ids=AFFINES)
