@@ -1,0 +1,128 @@
+"""What the labels of a head stand for, as far as their brightness is concerned.
+
+The numbers are FreeSurfer's, with those that the label maps of SynthSeg (Billot et al. 2023,
+https://doi.org/10.1016/j.media.2023.102789) add for what lies outside the brain.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """A tissue whose labels are about as bright as one another."""
+
+    AIR = "air"
+    WHITE = "white"
+    GREY = "grey"
+    DEEP = "deep"
+    PALLIDUM = "pallidum"
+    STEM = "stem"
+    FLUID = "fluid"
+    LESION = "lesion"
+    PLEXUS = "plexus"
+    ARTERY = "artery"
+    VEIN = "vein"
+    NERVE = "nerve"
+    EYE = "eye"
+    SOFT = "soft"
+    FAT = "fat"
+    SKIN = "skin"
+    MUCOSA = "mucosa"
+    BONE = "bone"
+    MARROW = "marrow"
+    OTHER = "other"
+
+
+NUMBERS: Mapping[Kind, tuple[int, ...]] = {
+    Kind.AIR: (0,),
+    Kind.WHITE: (2, 7, 41, 46, 251, 252, 253, 254, 255),
+    Kind.GREY: (3, 8, 17, 18, 42, 47, 53, 54),
+    Kind.DEEP: (10, 11, 12, 26, 49, 50, 51, 58),
+    Kind.PALLIDUM: (13, 52),
+    Kind.STEM: (16, 28, 60),
+    Kind.FLUID: (4, 5, 14, 15, 24, 43, 44, 72),
+    Kind.LESION: (25, 57, 77, 78, 79, 80, 81, 82),
+    Kind.PLEXUS: (31, 63, 136, 137, 163, 164),
+    Kind.ARTERY: (30, 62, 502),
+    Kind.VEIN: (514,),
+    Kind.NERVE: (85, 508, 512, 530),
+    Kind.EYE: (506,),
+    Kind.SOFT: (507,),
+    Kind.SKIN: (511,),
+    Kind.MUCOSA: (509,),
+    Kind.BONE: (515,),
+    Kind.MARROW: (516,),
+}
+"""The label numbers of each kind; fat has none, it lies within the soft tissue."""
+
+BRAIN = frozenset(
+    {
+        Kind.WHITE,
+        Kind.GREY,
+        Kind.DEEP,
+        Kind.PALLIDUM,
+        Kind.STEM,
+        Kind.LESION,
+        Kind.PLEXUS,
+    }
+)
+"""The kinds that always lie within the brain; fluid lies within and around it."""
+
+VENTRICLES = frozenset({4, 5, 14, 15, 43, 44, 72})
+
+LEFT_OF_RIGHT: Mapping[int, int] = {
+    **{right: right - 39 for right in (41, 42, 43, 44, 46, 47, *range(49, 53))},
+    **{53: 17, 54: 18, 57: 25, 58: 26, 60: 28, 62: 30, 63: 31, 163: 136, 164: 137},
+}
+"""The left label of each right one."""
+
+_KINDS = {number: kind for kind, numbers in NUMBERS.items() for number in numbers}
+
+
+def kind_of_label(number: int) -> Kind:
+    """Say what a label stands for.
+
+    Args:
+        number: FreeSurfer's or SynthSeg's number.
+
+    Returns:
+        Its kind; `Kind.OTHER` for a number that is not known.
+
+    Examples:
+        >>> kind_of_label(1015), kind_of_label(41)
+        (<Kind.GREY: 'grey'>, <Kind.WHITE: 'white'>)
+    """
+    first = representative(number)
+    return _KINDS.get(first, Kind.OTHER)
+
+
+def representative(number: int) -> int:
+    """Give the label that stands for a structure: the left one, and one for the whole cortex.
+
+    Args:
+        number: FreeSurfer's or SynthSeg's number.
+
+    Returns:
+        The number of the label that shares its brightness.
+
+    Examples:
+        >>> representative(49), representative(2030), representative(515)
+        (10, 3, 515)
+    """
+    if 1000 <= number < 3000 or 11000 <= number < 13000:
+        return 3
+    if 3000 <= number < 5000 or 13000 <= number < 15000:
+        return 2
+    return LEFT_OF_RIGHT.get(number, number)
+
+
+def is_brain(number: int) -> bool:
+    """Say whether a label lies in the brain, its ventricles included.
+
+    Args:
+        number: FreeSurfer's or SynthSeg's number.
+
+    Returns:
+        Whether a skull-stripped scan shows it.
+    """
+    return kind_of_label(number) in BRAIN or number in VENTRICLES
