@@ -37,7 +37,9 @@ class Solid:
         seed: Seed of the boundary's noise.
         planes: Cutting planes, as of a lobectomy.
         lobe: `Lobe` that it stays in, 0 for any.
-        corridor: Radius in mm of the path to the nearest surface; 0 for none.
+        corridor: Radius in mm of the path to the surface; 0 for none.
+        entry: Where the corridor meets the surface, RAS mm; `None`: where it is nearest.
+        tissue: `Tissue` whose outline it follows within the ellipsoid, 0 for none.
     """
 
     centre: Point
@@ -49,6 +51,8 @@ class Solid:
     planes: tuple[HalfSpace, ...] = ()
     lobe: int = 0
     corridor: float = 0.0
+    entry: Point | None = None
+    tissue: int = 0
 
 
 @dataclass(frozen=True)

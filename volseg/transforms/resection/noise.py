@@ -122,16 +122,9 @@ def _fold() -> Tensor:
 
 def _unfold(directions: Tensor) -> Tensor:
     """Places on the square of the octahedral map, ``(2, N)``, each from -1 to 1."""
-    flat = directions / directions.abs().sum(0).clamp_(min=1e-6)
-    first, second, height = flat
-    outer = 1 - flat.abs()
-    is_below = height < 0
-    return torch.stack(
-        [
-            torch.where(is_below, torch.copysign(outer[1], first), first),
-            torch.where(is_below, torch.copysign(outer[0], second), second),
-        ]
-    )
+    flat = directions / directions.abs().sum(dim=0).clamp_(min=1e-6)
+    below = flat[2].neg().clamp_(min=0)
+    return flat[:2] + torch.copysign(below, flat[:2])
 
 
 def space_noise(points: Tensor, wavelength: float, seed: int) -> Tensor:

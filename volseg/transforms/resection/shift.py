@@ -1,0 +1,140 @@
+"""How the brain gives way: walls fall into the cavity, and the surface sinks away from the skull.
+
+The walls follow the gradient of the blurred cavity, the surface follows gravity where it faces up.
+The field is worked out on every other voxel. It fades out towards the border of the box, so that
+the box fits into the volume as before.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from volseg.transforms.anatomy.maps import DEPTH_STEP, Anatomy
+from volseg.transforms.resection.cavity import Shift
+
+WALL_BLUR = 5.0
+"""Standard deviation of the blur whose gradient the walls follow, in mm."""
+
+NORMAL_BLUR = 6.0
+"""Standard deviation of the blur of the depth whose gradient is the surface's normal, in mm."""
+
+SAG_DEPTH = 18.0
+"""The fall of the surface fades with depth over this many mm."""
+
+PITCH = 2.0
+"""The field is worked out on about this grid, in mm."""
+
+FADE = 6.0
+"""The field fades out over this many mm before the border of the box."""
+
+
+def displacement(anatomy_box: Anatomy, mask: Tensor, shift: Shift) -> Tensor:
+    """Work out where each voxel of the box was before the brain gave way.
+
+    Args:
+        anatomy_box: The maps of the box.
+        mask: The cavity in the box, ``(d, h, w)``, bool.
+        shift: What was drawn.
+
+    Returns:
+        What to add to a voxel's index to find where its content came from, ``(3, d, h, w)``; 0 at
+        the border of the box.
+    """
+    edges: list[float] = anatomy_box.spacing.tolist()
+    steps = [max(1, round(PITCH / edge)) for edge in edges]
+    coarse = [edge * step for edge, step in zip(edges, steps, strict=True)]
+    moved = torch.zeros((3, *(_count(n, s) for n, s in zip(mask.shape, steps, strict=True))))
+    linear = anatomy_box.affine[:3, :3]
+    slopes = torch.as_tensor(np.linalg.inv(linear * steps).T, dtype=torch.float32)
+    if shift.collapse > 0:
+        soft = _blur(_thin(mask, steps), [WALL_BLUR / edge for edge in coarse])
+        gradient = torch.tensordot(slopes, _gradient(soft), dims=1)
+        steepest = float(gradient.square().sum(dim=0).amax().sqrt())
+        moved -= shift.collapse / max(steepest, 1e-6) * gradient
+    if shift.sag > 0:
+        moved -= shift.sag * _fall(_thin(anatomy_box.depth, steps), shift, slopes, coarse)
+    moved *= _window(moved.shape[1:], coarse)
+    inverse = torch.as_tensor(np.linalg.inv(linear), dtype=torch.float32)
+    voxels = torch.tensordot(inverse, moved, dims=1)
+    return _refine(voxels, mask.shape, steps)
+
+
+def _count(size: int, step: int) -> int:
+    """Samples of an axis, the last of them at its end or beyond."""
+    return (size - 1 + step - 1) // step + 1
+
+
+def _thin(volume: Tensor, steps: Sequence[int]) -> Tensor:
+    """Read every n-th voxel; the border is continued to the sample at the end or beyond."""
+    for axis, step in enumerate(steps):
+        size = volume.shape[axis]
+        places = (torch.arange(_count(size, step)) * step).clamp_(max=size - 1)
+        volume = volume.index_select(axis, places)
+    return volume.float()
+
+
+def _blur(volume: Tensor, deviations: Sequence[float]) -> Tensor:
+    """Blur by a Gaussian; the border is continued."""
+    result = volume[None, None]
+    for axis, deviation in enumerate(deviations):
+        radius = max(1, round(2.5 * deviation))
+        kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / deviation) ** 2)
+        shape, pads = [1, 1, 1, 1, 1], [0] * 6
+        shape[2 + axis] = len(kernel)
+        pads[4 - 2 * axis] = pads[5 - 2 * axis] = radius
+        padded = functional.pad(result, pads, mode="replicate")
+        result = functional.conv3d(padded, (kernel / kernel.sum()).reshape(shape))
+    return result[0, 0]
+
+
+def _gradient(volume: Tensor) -> Tensor:
+    """Central differences along the axes of the grid, ``(3, d, h, w)``."""
+    parts = []
+    for axis in range(3):
+        size = volume.shape[axis]
+        upper = torch.arange(1, size + 1).clamp_(max=size - 1)
+        lower = torch.arange(-1, size - 1).clamp_(min=0)
+        higher = volume.index_select(axis, upper)
+        parts.append((higher - volume.index_select(axis, lower)) / 2)
+    return torch.stack(parts)
+
+
+def _fall(depth: Tensor, shift: Shift, slopes: Tensor, edges: Sequence[float]) -> Tensor:
+    """Share of the sag along gravity, ``(3, d, h, w)``: 1 where the surface faces up."""
+    depth = depth * DEPTH_STEP
+    soft = _blur(depth, [NORMAL_BLUR / edge for edge in edges])
+    inward = torch.tensordot(slopes, _gradient(soft), dims=1)
+    inward = inward / inward.square().sum(dim=0).sqrt().clamp_(min=1e-3)
+    down = torch.tensor(shift.gravity, dtype=torch.float32)
+    upward = torch.tensordot(down, inward, dims=1).clamp_(min=0)
+    weight = upward * torch.exp(-depth / SAG_DEPTH)
+    fall: Tensor = down[:, None, None, None] * weight
+    return fall
+
+
+def _window(shape: Sequence[int], edges: Sequence[float]) -> Tensor:
+    """1 inside and 0 at the border of the box, ``(d, h, w)``."""
+    lines = []
+    for size, edge in zip(shape, edges, strict=True):
+        places = torch.arange(size, dtype=torch.float32)
+        border = torch.minimum(places, size - 1 - places) * edge
+        ramp = (border / FADE).clamp_(0, 1)
+        lines.append(ramp * ramp * (3 - 2 * ramp))
+    return lines[0][:, None, None] * lines[1][None, :, None] * lines[2][None, None, :]
+
+
+def _refine(field: Tensor, shape: Sequence[int], steps: Sequence[int]) -> Tensor:
+    """Read the field linearly between its samples; 0 at the border even if no sample lies there."""
+    for axis, (size, step) in enumerate(zip(shape, steps, strict=True)):
+        places = (torch.arange(size) / step).clamp_(max=field.shape[axis + 1] - 1)
+        lower = places.floor().long()
+        upper = (lower + 1).clamp_(max=field.shape[axis + 1] - 1)
+        weight = (places - lower).reshape([-1 if each == axis + 1 else 1 for each in range(4)])
+        first, second = (field.index_select(axis + 1, each) for each in (lower, upper))
+        field = torch.lerp(first, second, weight)
+        for end in (0, size - 1):
+            field.select(axis + 1, end).zero_()
+    return field
