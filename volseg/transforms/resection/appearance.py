@@ -105,9 +105,8 @@ def make_texture(
     """
     slow = statistics.slow
     texture = torch.randn(size, generator=generator)
-    for axis, correlation in enumerate(statistics.lag1):
-        fine = max(0.0, (correlation - slow) / (1 - slow))
-        kernel = kernel_of_correlation(round(min(fine, 0.98), 2))
+    for axis, correlation in enumerate(statistics.fine_lag1):
+        kernel = kernel_of_correlation(round(correlation, 2))
         if len(kernel) > 1 and size[axis] > 1:
             scale = float(np.linalg.norm(kernel))
             texture = convolve(texture, [each / scale for each in kernel], axis)

@@ -21,13 +21,14 @@ from volseg.transforms.resection.contrast import Palette, draw_places, mix_palet
 from volseg.transforms.resection.fields import (
     Fields,
     as_spacing,
+    blur,
     make_fields,
     make_gliosis,
     near_reach,
     reach,
 )
 from volseg.transforms.resection.flap import FlapFields, make_flap
-from volseg.transforms.resection.shift import displacement
+from volseg.transforms.resection.giving_way import Shifted, give_way, lost_noise
 from volseg.transforms.resection.statistics import TissueStatistics, measure_statistics
 from volseg.types import Size, Spacing
 
@@ -86,16 +87,6 @@ class _Scan:
         return make_texture(_size(like), self.spacing, scale, generator)
 
 
-@dataclass(frozen=True)
-class _Shifted:
-    """The box after the brain has given way."""
-
-    image: Tensor
-    anatomy: Anatomy
-    mask: Tensor
-    gap: Tensor | None
-
-
 def resect(
     image: Tensor,
     anatomy: Anatomy,
@@ -150,7 +141,13 @@ def _paint_cavity(scan: _Scan, anatomy: Anatomy, carved: Carved) -> _Drawn:
     """Paint what reaches far into the whole box, then the cavity into a box about itself."""
     crop = scan.crop(carved.start, carved.stop)
     box = anatomy.crop(carved.start, carved.stop)
-    shifted = _shift(crop.float(), box, carved.mask, scan.cavity)
+    shifted = give_way(crop.float(), box, carved.mask, scan.cavity.shift)
+    if shifted.field is not None:
+        for index, (_, scale) in enumerate(scan.scales):
+            texture = scan.texture(
+                shifted.mask, replace(scale, lag1=scale.fine_lag1, slow=0.0), 200 + index
+            )
+            shifted.image[index] += texture * lost_noise(shifted, scale)
     gliosis = make_gliosis(shifted.anatomy, shifted.mask, scan.cavity)
     if gliosis is not None:
         for channel, (palette, _) in zip(shifted.image, scan.scales, strict=True):
@@ -160,7 +157,8 @@ def _paint_cavity(scan: _Scan, anatomy: Anatomy, carved: Carved) -> _Drawn:
     mask = shifted.mask[z:deep, y:high, x:wide]
     fields = make_fields(shifted.anatomy.crop(start, stop), mask, scan.cavity)
     if shifted.gap is not None:
-        gap = shifted.gap[z:deep, y:high, x:wide].float()
+        edge = [scan.cavity.content.blur / each for each in scan.spacing]
+        gap = blur(shifted.gap[z:deep, y:high, x:wide].float(), edge)
         fields = replace(fields, cavity=torch.maximum(fields.cavity, gap))
     for index, (palette, scale) in enumerate(scan.scales):
         close = shifted.image[index, z:deep, y:high, x:wide]
@@ -173,7 +171,7 @@ def _paint_cavity(scan: _Scan, anatomy: Anatomy, carved: Carved) -> _Drawn:
     return (carved.start, carved.stop), layers
 
 
-def _close_box(shifted: _Shifted, margin: float) -> Box:
+def _close_box(shifted: Shifted, margin: float) -> Box:
     """Find the box of cavity and gap, and so many mm more."""
     marked = shifted.mask if shifted.gap is None else shifted.mask | shifted.gap
     start, stop = [], []
@@ -250,38 +248,7 @@ def _margin(cavity: Cavity) -> float:
     return max(MINIMUM_MARGIN, reach(cavity.content), shift)
 
 
-def _shift(image: Tensor, anatomy: Anatomy, mask: Tensor, cavity: Cavity) -> _Shifted:
-    """Move image, maps and mask together; the brain leaves a gap where it sinks."""
-    if max(cavity.shift.collapse, cavity.shift.sag) <= 0:
-        return _Shifted(image, anatomy, mask, None)
-    field = displacement(anatomy, mask, cavity.shift)
-    hull = anatomy.depth > 0
-    moved = _sample(torch.cat([image, mask[None].float(), hull[None].float()]), field, "bilinear")
-    tissue = _sample(anatomy.tissue[None].float(), field, "nearest")[0].to(torch.uint8)
-    gap, cavity_mask = hull & (moved[-1] < 0.5), hull & (moved[-2] > 0.5)
-    if not bool(cavity_mask.any()):
-        return _Shifted(image, anatomy, mask, None)
-    moved[:-2] = torch.where(hull, moved[:-2], image)
-    return _Shifted(moved[:-2], replace(anatomy, tissue=tissue), cavity_mask, gap)
-
-
-def _sample(volumes: Tensor, field: Tensor, mode: str) -> Tensor:
-    """Read volumes ``(C, D, H, W)`` at each voxel plus its displacement ``(3, D, H, W)``."""
-    grid = []
-    for axis, size in reversed(list(enumerate(volumes.shape[1:]))):
-        shape = [-1 if each == axis else 1 for each in range(3)]
-        place = torch.arange(size, dtype=torch.float32).reshape(shape) + field[axis]
-        grid.append(2 * place / max(size - 1, 1) - 1)
-    return functional.grid_sample(
-        volumes[None],
-        torch.stack(grid, dim=-1)[None],
-        mode=mode,
-        padding_mode="border",
-        align_corners=True,
-    )[0]
-
-
-def _layers(shifted: _Shifted, gliosis: Tensor | None) -> dict[str, Tensor]:
+def _layers(shifted: Shifted, gliosis: Tensor | None) -> dict[str, Tensor]:
     layers = {} if shifted.gap is None else {"collection": shifted.gap}
     if gliosis is not None:
         layers["gliosis"] = (gliosis > 0.1) & ~shifted.mask

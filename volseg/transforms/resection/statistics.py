@@ -70,6 +70,14 @@ class TissueStatistics:
     lag1: Lags
     slow: float = 0.0
 
+    @property
+    def fine_lag1(self) -> Lags:
+        """Correlation between neighbours of what is not slow."""
+        first, second, third = (
+            min(max((each - self.slow) / (1 - self.slow), 0.0), 0.98) for each in self.lag1
+        )
+        return first, second, third
+
 
 def measure_statistics(channel: Tensor, anatomy: Anatomy) -> TissueStatistics:
     """Measure a channel.
