@@ -68,6 +68,9 @@ BRAIN = frozenset(
 )
 """The kinds that always lie within the brain; fluid lies within and around it."""
 
+INNER = frozenset({Kind.FLUID, Kind.ARTERY, Kind.VEIN, Kind.NERVE})
+"""The kinds that a skull stripper leaves between the convolutions."""
+
 VENTRICLES = frozenset({4, 5, 14, 15, 43, 44, 72})
 
 LEFT_OF_RIGHT: Mapping[int, int] = {

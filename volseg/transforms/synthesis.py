@@ -17,7 +17,7 @@ from torch import Tensor
 from volseg.errors import DataError
 from volseg.transforms.distractors import paint_lesion
 from volseg.transforms.filters import blur, close_gaps
-from volseg.transforms.label_kinds import BRAIN, Kind, is_brain, kind_of_label
+from volseg.transforms.label_kinds import BRAIN, INNER, Kind, is_brain, kind_of_label
 from volseg.transforms.resection.noise import band_noise
 from volseg.transforms.synthesis_draw import Synthesis, sample_synthesis
 from volseg.types import Size, Spacing
@@ -91,6 +91,7 @@ def _tables(count: int, synthesis: Synthesis) -> dict[str, Tensor]:
         "white": {n for n in known if kind_of_label(n) is Kind.WHITE},
         "solid": {n for n in known if kind_of_label(n) in BRAIN},
         "brain": {n for n in known if is_brain(n)},
+        "inner": {n for n in known if is_brain(n) or kind_of_label(n) in INNER},
     }
     for name, numbers in flags.items():
         tables[name] = torch.zeros(count, dtype=torch.bool)
@@ -139,7 +140,9 @@ def _hide(
         return
     brain = _read(tables["brain"], numbers)
     if synthesis.view != "head":
-        shown = close_gaps(brain, SULCUS, spacing) if synthesis.view == "brain" else brain
+        shown = brain
+        if synthesis.view == "brain":
+            shown = close_gaps(brain, SULCUS, spacing) & _read(tables["inner"], numbers)
         image.mul_(shown)
     if is_cut and bool(brain.any()):
         _cut(image, brain, synthesis.margins, spacing)
