@@ -70,6 +70,18 @@ def test_a_plexus_in_the_ventricle_does_not_matter():
     assert after.noise == pytest.approx(before.noise, rel=0.05)
 
 
+@pytest.mark.parametrize("grey", [60.0, -20.0])
+def test_partial_volume_hardly_moves_the_fluid(grey):
+    image = image_of([0.0, 20.0, grey, 100.0], 2 * smooth_noise(0.5))
+    share = torch.linspace(0, 1, 14).reshape(1, 1, -1)
+    image[10:20, :, :14] += share * (grey - 20)
+    measured = measure_statistics(image, HEAD)
+    # A third of the fluid is mixed evenly with up to all grey, which draws its median along.
+    assert abs(float(image[10:20].median()) - 20) > 0.7
+    assert measured.fluid[0] == pytest.approx(20, abs=0.5)
+    assert measured.fluid[1] == pytest.approx(2, rel=0.12)
+
+
 def test_a_slow_variation_is_told_from_fine_noise():
     wave = torch.sin(torch.arange(40) * 2 * math.pi / 40).reshape(1, -1, 1) * math.sqrt(2)
     noise = smooth_noise(0)

@@ -97,7 +97,7 @@ def measure_statistics(channel: Tensor, anatomy: Anatomy) -> TissueStatistics:
     core, crop = _fluid_core(channel, anatomy)
     inside = crop[core].float()
     if inside.numel() >= MINIMUM_VOXELS:
-        fluid = _robust(inside)
+        fluid = _purest(inside, grey[0])
         noise, lag1, slow = _texture(crop, core, fluid)
         noise = min(noise, MAXIMUM_NOISE * max(white[1], grey[1]))
     else:
@@ -160,6 +160,22 @@ def _robust(values: Tensor) -> Level:
     return float(median), float(deviation)
 
 
+def _purest(values: Tensor, tissue: float) -> Level:
+    """Find centre and spread of fluid that partial volume draws towards the tissue's level.
+
+    The centre is that of the shortest interval that holds half of the voxels; the spread is
+    measured on the side away from the tissue, if that is the narrower one.
+    """
+    some = values[:: max(1, values.numel() // SAMPLES)].float().sort().values
+    half = some.numel() // 2
+    first = int((some[half:] - some[: some.numel() - half]).argmin())
+    centre = some[first : first + half + 1].median()
+    sides = some - centre
+    away = sides[sides <= 0] if tissue > float(centre) else sides[sides >= 0]
+    spread = min(float(each.abs().median()) for each in (sides, away))
+    return float(centre), MAD_TO_DEVIATION * spread
+
+
 def _fluid_core(channel: Tensor, anatomy: Anatomy) -> tuple[Tensor, Tensor]:
     """Find the voxels that are surely fluid, in the box that holds them."""
     for kind in (Tissue.VENTRICLE, Tissue.FLUID):
@@ -216,6 +232,7 @@ def _texture(crop: Tensor, core: Tensor, fluid: Level) -> tuple[float, Lags, flo
     lags = [neighbour_correlation(values, calm, axis) for axis in range(3)]
     far = [neighbour_correlation(values, calm, axis, FAR_STEP) for axis in range(3)]
     noise = float(values[calm].std()) if int(calm.sum()) > 1 else 0.0
+    noise = min(noise, deviation) if deviation > 0 else noise
     return noise, (lags[0], lags[1], lags[2]), _slow_share(max(lags), max(far))
 
 
