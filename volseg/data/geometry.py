@@ -189,12 +189,25 @@ def write_mask(
     low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low < 0 or high > 65535:
         raise DataError(f"labels lie from {low} to {high}; a mask holds 0 to 65535")
-    mask = _with_header(labels.astype(np.uint8 if high <= 255 else np.uint16), image)
+    mask = with_space_of(image, labels.astype(np.uint8 if high <= 255 else np.uint16))
     mask.header["descrip"] = _describe(names)
+    save_whole(mask, path)
+
+
+def save_whole(image: Any, path: Path) -> None:
+    """Save an image of nibabel so that the file is there whole or not at all.
+
+    Args:
+        image: The image.
+        path: The file, ``*.nii`` or ``*.nii.gz``.
+
+    Raises:
+        OSError: If the disk refuses; what was there before stays.
+    """
     ending = ".nii.gz" if path.name.endswith(".gz") else ".nii"
     partial = path.with_name(f".{path.name.removesuffix(ending)}.{os.getpid()}.partial{ending}")
     try:
-        nib.save(mask, partial)
+        nib.save(image, partial)
         with partial.open("rb+") as stream:
             os.fsync(stream.fileno())
         partial.replace(path)
@@ -232,17 +245,25 @@ def verify_mask(path: Path, source: Path) -> None:
         raise GeometryError(f"{path}: holds {values.dtype}, not whole numbers from 0")
 
 
-def _with_header(labels: NDArray[Any], image: Any) -> Any:
-    """Make an image of labels whose header says of space what another's says, bit for bit."""
+def with_space_of(image: Any, values: NDArray[Any]) -> Any:
+    """Make an image whose header says of space what another's says, bit for bit.
+
+    Args:
+        image: An image of nibabel, opened from a file.
+        values: The voxels, in the type in which they are to be stored.
+
+    Returns:
+        An image of nibabel, unscaled.
+    """
     kind = nib.Nifti2Image if isinstance(image.header, nib.Nifti2Header) else nib.Nifti1Image
-    mask = kind(labels, None)
+    made = kind(values, None)
     stored = read_raw_header(image)
     for name in SPATIAL_FIELDS:
-        mask.header[name] = stored[name]
-    mask.header["pixdim"][4:] = 1
-    mask.header.set_data_dtype(labels.dtype)
-    mask.header.set_slope_inter(1, 0)
-    return mask
+        made.header[name] = stored[name]
+    made.header["pixdim"][4:] = 1
+    made.header.set_data_dtype(values.dtype)
+    made.header.set_slope_inter(1, 0)
+    return made
 
 
 def _is_equal(name: str, ours: Any, theirs: Any) -> bool:
