@@ -12,9 +12,6 @@ from volseg.transforms.resection.cavity import Cavity, Content, Shift
 from volseg.transforms.resection.fields import (
     FAR,
     WIDER,
-    blur,
-    convolve,
-    gaussian,
     make_fields,
     make_gliosis,
     near_reach,
@@ -53,23 +50,6 @@ def heights(affine, gravity):
     return -(places @ np.asarray(gravity))
 
 
-def test_a_convolution_agrees_with_another_implementation():
-    volume = torch.from_numpy(np.random.RandomState(0).standard_normal(SIZE)).float()
-    for axis in range(3):
-        truth = ndimage.convolve1d(volume.numpy(), gaussian(1.3), axis=axis, mode="nearest")
-        assert np.allclose(convolve(volume, gaussian(1.3), axis), truth, atol=1e-5)
-
-
-def test_a_blur_of_a_step_is_half_at_the_step():
-    step = torch.zeros(SIZE)
-    step[18:] = 1
-    soft = blur(step, (1.0, 0.0, 0.0))[:, 5, 5]
-    assert float(soft[17] + soft[18]) == pytest.approx(1, abs=1e-6)
-    # One deviation and a half from the step a normal law has 93.3 % of its mass on one side; its
-    # samples on a grid have it to a few thousandths.
-    assert float(soft[19]) == pytest.approx(0.933, abs=0.01)
-
-
 def test_partial_volume_follows_millimetres_on_every_grid():
     widths = np.zeros(2)
     for seed in range(40):
@@ -78,8 +58,8 @@ def test_partial_volume_follows_millimetres_on_every_grid():
         first, last = across[:18, 19:21, 21:23], across[17:19, 19:21, :22]
         widths += first.sum(axis=0).mean(), last.sum(axis=2).mean()
     # A step blurred by s voxels has a sum of e (1 - e) of s / sqrt(pi); the last axis has voxels of
-    # 2 mm, so that the same wall is half as many voxels wide along it. Where it is soft differs from
-    # seed to seed: 40 of them leave about 7 % of chance.
+    # 2 mm, so that the same wall is half as many voxels wide along it. Where it is soft differs
+    # from seed to seed: 40 of them leave about 7 % of chance.
     assert widths[0] / widths[1] == pytest.approx(2, rel=0.15)
     assert 1.5 < widths[0] / 40 * np.sqrt(np.pi) < 1.5 * WIDER
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from volseg.transforms.resection.contrast import Palette
-from volseg.transforms.resection.fields import Fields, convolve, gaussian
+from volseg.transforms.resection.fields import Fields
+from volseg.transforms.resection.filters import convolve, gaussian
 from volseg.transforms.resection.noise import band_noise
 from volseg.transforms.resection.statistics import TissueStatistics
 from volseg.types import Size, Spacing

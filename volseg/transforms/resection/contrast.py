@@ -13,6 +13,7 @@ import torch
 
 from volseg.errors import DataError
 from volseg.transforms.resection.statistics import TissueStatistics
+from volseg.transforms.resection.streams import PLACES, open_stream
 
 CONTRASTS = ("T1", "T1c", "T2", "FLAIR", "PD", "CT", "unknown")
 """``unknown`` reads the order of the channel's own tissues, as of a synthetic contrast."""
@@ -72,8 +73,8 @@ def draw_places(seed: int) -> dict[str, float]:
     Returns:
         A number from 0 to 1 for each of `PARTS`.
     """
-    generator = torch.Generator().manual_seed(seed)
-    return dict(zip(PARTS, torch.rand(len(PARTS), generator=generator).tolist(), strict=True))
+    drawn = torch.rand(len(PARTS), generator=open_stream(seed, PLACES)).tolist()
+    return dict(zip(PARTS, drawn, strict=True))
 
 
 def mix_palette(

@@ -4,7 +4,6 @@ Every field is a weight from 0 to 1, ``(D, H, W)``. What obeys gravity (layers o
 of the air) follows the direction in which the patient lay, whatever the axes of the grid.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +15,10 @@ from torch.nn import functional
 
 from volseg.transforms.anatomy.maps import Anatomy, Tissue
 from volseg.transforms.resection.cavity import Cavity, Content
+from volseg.transforms.resection.filters import as_spacing, blur, convolve
 from volseg.transforms.resection.noise import band_noise
-from volseg.types import Size, Spacing
+from volseg.transforms.resection.streams import FIELDS, GLIOSIS, open_stream
+from volseg.types import Size
 
 FAR = 2.3
 """Gliosis is left out where it has faded by this many of its lengths."""
@@ -98,7 +99,7 @@ def make_fields(anatomy: Anatomy, mask: Tensor, cavity: Cavity) -> Fields:
         The fields of the box.
     """
     content, spacing = cavity.content, anatomy.spacing
-    box = _Box(mask, spacing, torch.Generator().manual_seed(cavity.seed + 1))
+    box = _Box(mask, spacing, open_stream(cavity.seed, FIELDS))
     height = _height(mask, anatomy.affine, cavity.shift.gravity)
     air = _air(box, height, content)
     distance = None
@@ -133,7 +134,7 @@ def make_gliosis(anatomy: Anatomy, mask: Tensor, cavity: Cavity) -> Tensor | Non
         return None
     steps = [max(1, round(COARSE / each)) for each in anatomy.spacing]
     pooled = functional.max_pool3d(mask[None].float(), steps, ceil_mode=True)[0] > 0
-    box = _Box(pooled, anatomy.spacing * steps, torch.Generator().manual_seed(cavity.seed))
+    box = _Box(pooled, anatomy.spacing * steps, open_stream(cavity.seed, GLIOSIS))
     distance = _outside(pooled, box.spacing) * torch.exp(0.6 * box.noise(18).clamp_(min=0))
     least = float(np.exp(-FAR))
     faded = (torch.exp(-distance / content.gliosis) - least).clamp_(min=0) / (1 - least)
@@ -158,71 +159,6 @@ class _Box:
     def noise(self, wavelength: float, octaves: int = 1) -> Tensor:
         size: Size = (self.mask.shape[0], self.mask.shape[1], self.mask.shape[2])
         return band_noise(size, as_spacing(self.spacing), wavelength, self.generator, octaves)
-
-
-def as_spacing(spacing: NDArray[np.float64]) -> Spacing:
-    """Turn an anatomy's spacing into a triple.
-
-    Args:
-        spacing: Three lengths in mm.
-
-    Returns:
-        The same.
-    """
-    return float(spacing[0]), float(spacing[1]), float(spacing[2])
-
-
-def blur(volume: Tensor, deviations: Sequence[float]) -> Tensor:
-    """Blur by a Gaussian, axis by axis; the border is continued.
-
-    Args:
-        volume: ``(D, H, W)``.
-        deviations: Standard deviation along each axis, in voxels; 0 leaves the axis as it is.
-
-    Returns:
-        The blurred volume, ``(D, H, W)``.
-    """
-    for axis, deviation in enumerate(deviations):
-        if deviation > 0.1:
-            volume = convolve(volume, gaussian(deviation), axis)
-    return volume
-
-
-def gaussian(deviation: float) -> list[float]:
-    """Sample a Gaussian kernel over three standard deviations to either side.
-
-    Args:
-        deviation: In voxels, above 0.
-
-    Returns:
-        Odd number of weights that sum to 1.
-    """
-    radius = max(1, round(3 * deviation))
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / deviation) ** 2)
-    kernel: list[float] = (weights / weights.sum()).tolist()
-    return kernel
-
-
-def convolve(volume: Tensor, kernel: Sequence[float], axis: int) -> Tensor:
-    """Convolve along one axis; the border is continued.
-
-    Args:
-        volume: ``(D, H, W)``.
-        kernel: Odd number of weights, symmetric.
-        axis: 0, 1 or 2.
-
-    Returns:
-        The convolved volume, ``(D, H, W)``.
-    """
-    radius, length = len(kernel) // 2, volume.shape[axis]
-    first, last = volume.narrow(axis, 0, 1), volume.narrow(axis, length - 1, 1)
-    padded = torch.cat([*[first] * radius, volume, *[last] * radius], dim=axis)
-    result = padded.narrow(axis, radius, length) * kernel[radius]
-    for step in range(1, radius + 1):
-        weight = kernel[radius + step]
-        result.add_(padded.narrow(axis, radius - step, length), alpha=weight)
-        result.add_(padded.narrow(axis, radius + step, length), alpha=weight)
-    return result
 
 
 def _edge(box: _Box, deviation: float) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from volseg.transforms.anatomy.maps import DEPTH_STEP, Anatomy, Tissue
 from volseg.transforms.resection.cavity import Flap
+from volseg.transforms.resection.streams import FLAP, open_stream
 
 Corner = tuple[int, int, int]
 
@@ -133,7 +134,7 @@ def _frame(box: Anatomy, flap: Flap, hull: Tensor, seed: int) -> _Frame:
     other = np.eye(3)[(int(np.abs(axis).argmax()) + 1) % 3]
     first = np.cross(axis, other)
     first = first / np.linalg.norm(first)
-    random = np.random.RandomState(seed % 2**32)
+    random = np.random.RandomState(open_stream(seed, FLAP).initial_seed() % 2**32)
     waves = random.uniform(0, 2 * np.pi, 2)
     steps = (np.arange(flap.burr_holes) + random.uniform(-0.2, 0.2, flap.burr_holes)) * 2 * np.pi
     holes = random.uniform(0, 2 * np.pi) + steps / max(flap.burr_holes, 1)

@@ -20,16 +20,16 @@ from volseg.transforms.resection.cavity import Cavity
 from volseg.transforms.resection.contrast import Palette, draw_places, mix_palette
 from volseg.transforms.resection.fields import (
     Fields,
-    as_spacing,
-    blur,
     make_fields,
     make_gliosis,
     near_reach,
     reach,
 )
+from volseg.transforms.resection.filters import as_spacing, blur
 from volseg.transforms.resection.flap import FlapFields, make_flap
 from volseg.transforms.resection.giving_way import Shifted, give_way, lost_noise
 from volseg.transforms.resection.statistics import TissueStatistics, measure_statistics
+from volseg.transforms.resection.streams import TEXTURE, open_stream
 from volseg.types import Size, Spacing
 
 Box = tuple[tuple[int, int, int], tuple[int, int, int]]
@@ -39,6 +39,9 @@ MINIMUM_MARGIN = 3.0
 """The box reaches so far beyond the cavity at least, in mm."""
 
 COLLECTIONS: tuple[str, ...] = ("extradural", "subgaleal")
+
+CONTENT, LOST, CRANIOTOMY = range(3)
+"""Textures of one channel that must not be the same."""
 
 OLD_STAGES = ("subacute", "chronic")
 """Blood has aged in these."""
@@ -81,9 +84,9 @@ class _Scan:
         (z, y, x), (deep, high, wide) = start, stop
         return self.image[:, z:deep, y:high, x:wide]
 
-    def texture(self, like: Tensor, scale: TissueStatistics, stream: int) -> Tensor:
+    def texture(self, like: Tensor, scale: TissueStatistics, *stream: int) -> Tensor:
         """Draw noise for a box; each stream is a source of its own."""
-        generator = torch.Generator().manual_seed(self.cavity.seed + 2 + stream)
+        generator = open_stream(self.cavity.seed, TEXTURE, *stream)
         return make_texture(_size(like), self.spacing, scale, generator)
 
 
@@ -145,7 +148,7 @@ def _paint_cavity(scan: _Scan, anatomy: Anatomy, carved: Carved) -> _Drawn:
     if shifted.field is not None:
         for index, (_, scale) in enumerate(scan.scales):
             texture = scan.texture(
-                shifted.mask, replace(scale, lag1=scale.fine_lag1, slow=0.0), 200 + index
+                shifted.mask, replace(scale, lag1=scale.fine_lag1, slow=0.0), LOST, index
             )
             shifted.image[index] += texture * lost_noise(shifted, scale)
     gliosis = make_gliosis(shifted.anatomy, shifted.mask, scan.cavity)
@@ -162,7 +165,7 @@ def _paint_cavity(scan: _Scan, anatomy: Anatomy, carved: Carved) -> _Drawn:
         fields = replace(fields, cavity=torch.maximum(fields.cavity, gap))
     for index, (palette, scale) in enumerate(scan.scales):
         close = shifted.image[index, z:deep, y:high, x:wide]
-        close.copy_(paint(close, fields, palette, scan.texture(mask, scale, index)))
+        close.copy_(paint(close, fields, palette, scan.texture(mask, scale, CONTENT, index)))
     crop.copy_(shifted.image)
     scan.mask[tuple(map(slice, carved.start, carved.stop))] = shifted.mask.to(torch.uint8)
     layers = _layers(shifted, gliosis)
@@ -191,11 +194,9 @@ def _paint_flap(scan: _Scan, flap: FlapFields) -> _Drawn:
     spared = scan.mask[z:deep, y:high, x:wide] == 0
     weights = {part: weight * spared for part, weight in flap.weights.items()}
     for index, (palette, scale) in enumerate(scan.scales):
-        texture = scan.texture(spared, scale, 100 + index)
+        texture = scan.texture(spared, scale, CRANIOTOMY, index)
         crop[index] = paint_flap(crop[index].float(), weights, palette, texture).to(crop.dtype)
-    layers: dict[str, Tensor] = {
-        part: weights[part] > 0.5 for part in ("extradural", "subgaleal") if part in weights
-    }
+    layers = {part: weights[part] > 0.5 for part in COLLECTIONS if part in weights}
     return (flap.start, flap.stop), layers
 
 
