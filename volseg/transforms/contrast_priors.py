@@ -19,8 +19,8 @@ Range = tuple[float, float]
 
 RANGES: Mapping[Kind, tuple[Range, Range, Range, Range, Range]] = {
     Kind.AIR: ((0, 0.02), (0, 0.02), (0, 0.02), (0, 0.02), (0, 0.02)),
-    Kind.WHITE: ((0.80, 1.0), (0.72, 0.92), (0.28, 0.42), (0.50, 0.64), (0.60, 0.72)),
-    Kind.GREY: ((0.50, 0.70), (0.48, 0.64), (0.46, 0.62), (0.64, 0.82), (0.76, 0.92)),
+    Kind.WHITE: ((0.80, 1.0), (0.72, 0.92), (0.28, 0.42), (0.52, 0.62), (0.60, 0.72)),
+    Kind.GREY: ((0.50, 0.70), (0.48, 0.64), (0.46, 0.62), (0.63, 0.75), (0.74, 0.90)),
     Kind.DEEP: ((0.60, 0.76), (0.54, 0.70), (0.38, 0.54), (0.56, 0.74), (0.68, 0.86)),
     Kind.PALLIDUM: ((0.72, 0.92), (0.66, 0.86), (0.18, 0.34), (0.40, 0.58), (0.52, 0.68)),
     Kind.STEM: ((0.70, 0.92), (0.64, 0.84), (0.32, 0.46), (0.48, 0.66), (0.62, 0.78)),
@@ -46,6 +46,9 @@ DEFAULT_SHARES: Mapping[str, float] = MappingProxyType(
 )
 """How often each contrast is drawn; ``unknown`` is a contrast that no scanner has."""
 
+FOLIA_GREY = 0.75
+"""Part of the cerebellar cortex of a label map that is grey; its white blades are too thin."""
+
 LEAST_GAP = 0.2
 """On an unknown contrast fluid differs by as much from white matter, or its cavities would hide."""
 
@@ -64,14 +67,21 @@ def draw_kind_means(contrast: str, random: np.random.RandomState) -> dict[Kind, 
     if contrast in CONTRASTS:
         column = CONTRASTS.index(contrast)
         ranges = (each[column] for each in RANGES.values())
-        return {
+        means = {
             kind: low + (high - low) * float(place)
             for kind, (low, high), place in zip(RANGES, ranges, places, strict=True)
         }
+        return _complete(means)
     means = dict(zip(RANGES, places.tolist(), strict=True))
-    means[Kind.AIR] = 0.1 * means[Kind.AIR] if random.uniform() < 0.9 else means[Kind.AIR]
+    means[Kind.AIR] *= 0.05
     white, fluid = means[Kind.WHITE], means[Kind.FLUID]
     if abs(fluid - white) < LEAST_GAP:
         step = random.uniform(LEAST_GAP, 0.5)
         means[Kind.FLUID] = white - step if white > 0.5 else white + step
-    return means
+    return _complete(means)
+
+
+def _complete(means: dict[Kind, float]) -> dict[Kind, float]:
+    """Add the kinds that follow from others: fluid is one, folia are grey about thin white."""
+    folia = FOLIA_GREY * means[Kind.GREY] + (1 - FOLIA_GREY) * means[Kind.WHITE]
+    return {**means, Kind.VENTRICLE: means[Kind.FLUID], Kind.FOLIA: folia}

@@ -19,7 +19,10 @@ from volseg.types import Size, Spacing
 SOFTNESS = 0.8
 """Half the width of a lesion's edge, in mm."""
 
-LEAST_CONTRAST = 0.12
+FILLED = 0.8
+"""Part of a core's radius within which it fills the furrows too."""
+
+LEAST_CONTRAST = 0.2
 """The core of a tumour differs by as much from fluid, or it could pass for a cavity."""
 
 
@@ -113,15 +116,19 @@ def _oedema(contrast: str, means: dict[Kind, float], random: np.random.RandomSta
 
 
 def paint_lesion(
-    image: Tensor, white: Tensor, tissue: Tensor, lesion: Lesion, spacing: Spacing
+    image: Tensor,
+    places: Tensor,
+    tissues: tuple[Tensor, Tensor, Tensor],
+    lesion: Lesion,
+    spacing: Spacing,
 ) -> None:
     """Paint a lesion over an image, in place.
 
     Args:
         image: Brightness, ``(D, H, W)``.
-        white: Flat indices of the white matter's voxels, in order, ``(N,)``.
-        tissue: How far each voxel is solid brain, 0 to 1: elsewhere nothing is painted,
-            ``(D, H, W)``.
+        places: Flat indices of the white matter's voxels, in order, ``(N,)``.
+        tissues: White matter, which swells; all solid brain; and the fluid between convolutions,
+            which the inner part of a core displaces. Boolean ``(D, H, W)`` each.
         lesion: What to paint.
         spacing: Voxel edge along each axis, in mm.
 
@@ -130,10 +137,10 @@ def paint_lesion(
     """
     if lesion.radius <= 0:
         raise GeometryError(f"a lesion's radius is {lesion.radius} mm; use one above 0")
-    if not len(white):
+    if not len(places):
         return
     size = (image.shape[0], image.shape[1], image.shape[2])
-    index = int(white[min(int(lesion.place * len(white)), len(white) - 1)])
+    index = int(places[min(int(lesion.place * len(places)), len(places) - 1)])
     centre = np.unravel_index(index, size)
     outer = lesion.radius * (1 + lesion.roughness) * max(1.0, lesion.reach) + 3 * SOFTNESS
     window = tuple(
@@ -142,10 +149,10 @@ def paint_lesion(
     )
     patch = image[window]
     distance = _warped_distance(patch.shape, window, centre, lesion, spacing).to(image.device)
-    solid = tissue[window]
+    white, solid, fluid = (each[window].to(image.dtype) for each in tissues)
     painted = patch
     if lesion.oedema is not None:
-        weight = _inside(distance / lesion.reach, lesion.radius) * solid * 0.9
+        weight = _inside(distance / lesion.reach, lesion.radius) * white * 0.9
         painted = torch.lerp(painted, torch.full_like(patch, lesion.oedema), weight)
     if lesion.rim is not None:
         weight = _inside(distance - 2.0, lesion.radius) * solid
@@ -153,6 +160,7 @@ def paint_lesion(
     generator = torch.Generator().manual_seed(lesion.seed + 1)
     texture = band_noise(tuple(patch.shape), spacing, 6.0, generator).to(image)  # type: ignore[arg-type] # three axes
     weight = _inside(distance, lesion.radius) * solid
+    weight = weight + _inside(distance, FILLED * lesion.radius) * fluid
     image[window] = torch.lerp(painted, lesion.core * (1 + 0.08 * texture), weight)
 
 

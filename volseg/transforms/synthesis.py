@@ -13,11 +13,13 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, RandomizableTransform
 from torch import Tensor
+from torch.nn import functional
 
 from volseg.errors import DataError
+from volseg.transforms.anatomy.maps import Tissue
 from volseg.transforms.distractors import paint_lesion
-from volseg.transforms.filters import blur, close_gaps
-from volseg.transforms.label_kinds import BRAIN, INNER, Kind, is_brain, kind_of_label
+from volseg.transforms.filters import blur, blur_axis, close_gaps
+from volseg.transforms.label_kinds import BRAIN, INNER, Kind
 from volseg.transforms.resection.noise import band_noise
 from volseg.transforms.synthesis_draw import Synthesis, sample_synthesis
 from volseg.types import Size, Spacing
@@ -29,6 +31,12 @@ TEXTURE_WAVELENGTH = 9.0
 
 BIAS_WAVELENGTH = 80.0
 """Shortest wavelength of the drift within a tissue, in mm."""
+
+FAT_DEPTH = 6.0
+"""Depth to which the soft tissue under the skin is mostly fat, in mm."""
+
+LEAST_BLUR = 0.4
+"""Least standard deviation of the point spread in voxels: a voxel mixes what it holds."""
 
 SULCUS = 8.0
 """Width of the furrows that a skull stripper leaves in, in mm."""
@@ -51,15 +59,16 @@ def synthesize(labels: Tensor, synthesis: Synthesis, spacing: Spacing) -> Tensor
     size: Size = (labels.shape[0], labels.shape[1], labels.shape[2])
     image = _read(tables["mean"], numbers)
     if synthesis.streaks:
-        _add_streaks(
-            image, numbers, synthesis, band_noise(size, spacing, TEXTURE_WAVELENGTH, generator)
-        )
+        noise = band_noise(size, spacing, TEXTURE_WAVELENGTH, generator).to(image)
+        noise.add_(_shallowness(_read(tables["head"], numbers), spacing))
+        _add_streaks(image, numbers, synthesis, noise)
     grain = torch.randn(size, generator=generator).to(image)
     image.addcmul_(_read(tables["deviation"], numbers), grain)
     drift = band_noise(size, spacing, BIAS_WAVELENGTH, generator).to(image)
     image.addcmul_(_read(tables["drift"], numbers), drift)
     _add_lesions(image, numbers, tables, synthesis, spacing)
-    image = blur(image, synthesis.blur, spacing)
+    for axis, edge in enumerate(spacing):
+        image = blur_axis(image, max(synthesis.blur / edge, LEAST_BLUR), axis)
     if synthesis.noise > 0:
         image.add_(grain.roll((7, 5, 3), (0, 1, 2)), alpha=synthesis.noise)
     _hide(image, numbers, tables, synthesis, spacing)
@@ -86,16 +95,18 @@ def _tables(count: int, synthesis: Synthesis) -> dict[str, Tensor]:
         for number, value in mapping.items():
             if number < count:
                 tables[name][number] = value
-    known = [number for number in synthesis.means if number < count]
-    flags = {
-        "white": {n for n in known if kind_of_label(n) is Kind.WHITE},
-        "solid": {n for n in known if kind_of_label(n) in BRAIN},
-        "brain": {n for n in known if is_brain(n)},
-        "inner": {n for n in known if is_brain(n) or kind_of_label(n) in INNER},
+    sets = {
+        "white": {Kind.WHITE},
+        "solid": BRAIN,
+        "fluid": {Kind.FLUID},
+        "brain": BRAIN | {Kind.VENTRICLE},
+        "inner": BRAIN | {Kind.VENTRICLE} | INNER,
+        "head": set(Kind) - {Kind.AIR},
     }
-    for name, numbers in flags.items():
+    for name, kinds in sets.items():
         tables[name] = torch.zeros(count, dtype=torch.bool)
-        tables[name][list(numbers)] = True
+        for number, kind in synthesis.kinds.items():
+            tables[name][number : number + 1] = kind in kinds
     return tables
 
 
@@ -107,8 +118,20 @@ def _add_streaks(image: Tensor, numbers: Tensor, synthesis: Synthesis, noise: Te
     """Mix fat into soft tissue, in place."""
     for number, (fat, share) in synthesis.streaks.items():
         threshold = float(torch.special.ndtri(torch.tensor(1 - share)))
-        weight = torch.sigmoid(4 * (noise.to(image) - threshold)) * (numbers == number)
+        weight = torch.sigmoid(4 * (noise - threshold)) * (numbers == number)
         torch.lerp(image, torch.full_like(image, fat), weight, out=image)
+
+
+def _shallowness(head: Tensor, spacing: Spacing) -> Tensor:
+    """Score near the skin, where soft tissue is mostly fat: 2.5 there and -0.5 deep within."""
+    steps = [max(1, round(3 / edge)) for edge in spacing]
+    coarse = functional.avg_pool3d(head[None, None].float(), steps, ceil_mode=True)[0, 0]
+    edges = [edge * step for edge, step in zip(spacing, steps, strict=True)]
+    smooth = blur(coarse, FAT_DEPTH, (edges[0], edges[1], edges[2]))
+    size = [n * step for n, step in zip(coarse.shape, steps, strict=True)]
+    fine = functional.interpolate(smooth[None, None], size=size, mode="trilinear")[0, 0]
+    inside = fine[tuple(slice(n) for n in head.shape)]
+    return (5.5 - 6 * inside).clamp_(-0.5, 2.5)
 
 
 def _add_lesions(
@@ -121,10 +144,10 @@ def _add_lesions(
     """Paint the lesions, in place."""
     if not synthesis.lesions:
         return
-    white = _read(tables["white"], numbers).flatten().nonzero().flatten()
-    solid = _read(tables["solid"], numbers).to(image.dtype)
+    white, solid, fluid = (_read(tables[name], numbers) for name in ("white", "solid", "fluid"))
+    places = white.flatten().nonzero().flatten()
     for lesion in synthesis.lesions:
-        paint_lesion(image, white, solid, lesion, spacing)
+        paint_lesion(image, places, (white, solid, fluid), lesion, spacing)
 
 
 def _hide(
@@ -173,7 +196,8 @@ class RandSynthesized(RandomizableTransform, MapTransform):
         image_key: Key of the new image, ``(1, D, H, W)``, float32.
         contrast_key: Key of the name of the drawn contrast.
         spacing: Voxel edge along each axis, in mm; `None`: that of the label map's affine.
-        shares: How often each contrast is drawn; `None`: the module's own.
+        shares: How often each contrast is drawn; `None`: `DEFAULT_SHARES`.
+        scheme: What the labels' numbers mean, as in `read_labels`.
     """
 
     def __init__(
@@ -183,6 +207,7 @@ class RandSynthesized(RandomizableTransform, MapTransform):
         contrast_key: Hashable = "contrast",
         spacing: Spacing | None = None,
         shares: Mapping[str, float] | None = None,
+        scheme: str | Mapping[int, Tissue] | None = None,
     ) -> None:
         MapTransform.__init__(self, labels_key, allow_missing_keys=True)
         RandomizableTransform.__init__(self, 1.0)
@@ -191,6 +216,7 @@ class RandSynthesized(RandomizableTransform, MapTransform):
         self.contrast_key = contrast_key
         self.spacing = spacing
         self.shares = shares
+        self.scheme = scheme
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Synthesise one case.
@@ -206,7 +232,7 @@ class RandSynthesized(RandomizableTransform, MapTransform):
             return result
         volume = result[self.labels_key]
         labels = torch.as_tensor(volume)[0].as_subclass(Tensor)
-        synthesis = sample_synthesis(_present(labels), self.R, self.shares)
+        synthesis = sample_synthesis(_present(labels), self.R, self.shares, scheme=self.scheme)
         image = synthesize(labels, synthesis, self.spacing or _spacing(volume))
         if isinstance(volume, MetaTensor):
             image = MetaTensor(image, affine=volume.affine)

@@ -14,9 +14,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from volseg.transforms.anatomy.maps import Tissue
 from volseg.transforms.contrast_priors import DEFAULT_SHARES, draw_kind_means
 from volseg.transforms.distractors import Lesion, draw_lesions
-from volseg.transforms.label_kinds import BRAIN, Kind, kind_of_label, representative
+from volseg.transforms.label_kinds import BRAIN, Kind, Look, read_labels
+
+ASYMMETRIC_SHARE = 0.05
+"""How often left and right differ, by a few percent."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Synthesis:
 
     Args:
         contrast: The real contrast whose order of tissues it keeps, or ``unknown``.
+        kinds: `Kind` of each label.
         means: Brightness of each label.
         deviations: Standard deviation of the grain in each label.
         drifts: Standard deviation of the slow drift in each label.
@@ -40,6 +45,7 @@ class Synthesis:
     """
 
     contrast: str
+    kinds: Mapping[int, str]
     means: Mapping[int, float]
     deviations: Mapping[int, float]
     drifts: Mapping[int, float]
@@ -69,7 +75,7 @@ class Synthesis:
             The same synthesis.
         """
         read = dict(values)
-        for key in ("means", "deviations", "drifts", "streaks"):
+        for key in ("kinds", "means", "deviations", "drifts", "streaks"):
             read[key] = {int(k): v for k, v in values[key].items()}
         read["streaks"] = {k: tuple(v) for k, v in read["streaks"].items()}
         read["margins"] = tuple(values["margins"])
@@ -82,6 +88,7 @@ def sample_synthesis(
     random: np.random.RandomState,
     shares: Mapping[str, float] | None = None,
     *,
+    scheme: str | Mapping[int, Tissue] | None = None,
     lesion_share: float = 0.3,
     stripped_share: float = 0.35,
 ) -> Synthesis:
@@ -94,6 +101,7 @@ def sample_synthesis(
         label_values: The labels of the map.
         random: Source of randomness.
         shares: How often each contrast is drawn; `None`: `DEFAULT_SHARES`.
+        scheme: What the labels' numbers mean, as in `read_labels`.
         lesion_share: Probability of lesions that are not cavities.
         stripped_share: Probability that nothing outside the brain remains.
 
@@ -104,7 +112,7 @@ def sample_synthesis(
     weights = np.asarray(list(shares.values()), dtype=np.float64)
     contrast = list(shares)[int(random.choice(len(weights), p=weights / weights.sum()))]
     kinds = draw_kind_means(contrast, random)
-    tissues = _draw_labels(label_values, kinds, contrast, random)
+    tissues = _draw_labels(read_labels(label_values, scheme), kinds, contrast, random)
     has_lesions = random.uniform() < lesion_share
     lesions = draw_lesions(contrast, kinds, random) if has_lesions else ()
     is_stripped = random.uniform() < stripped_share
@@ -123,28 +131,42 @@ def sample_synthesis(
 
 
 def _draw_labels(
-    label_values: Sequence[int],
-    kinds: Mapping[Kind, float],
+    looks: Mapping[int, Look],
+    brightness: Mapping[Kind, float],
     contrast: str,
     random: np.random.RandomState,
 ) -> Synthesis:
     """Draw brightness and texture of every label."""
-    own: dict[int, tuple[float, float, float]] = {}
+    groups: dict[str, tuple[float, float, float]] = {}
     means, deviations, drifts, streaks = {}, {}, {}, {}
-    asymmetry = 0.03 if random.uniform() < 0.05 else 0.0
+    asymmetry = 0.03 if random.uniform() < ASYMMETRIC_SHARE else 0.0
     grain = float(random.uniform(0.005, 0.03))
-    for value in sorted(int(value) for value in label_values):
-        kind, first = kind_of_label(value), representative(value)
-        if first not in own:
-            jitter = exp(random.normal(0, 0.04 if contrast != "unknown" else 0.1))
-            rough = 0.3 if kind is Kind.AIR else 1.0 if kind in BRAIN or kind is Kind.FLUID else 3.0
-            deviation = grain * rough * float(random.uniform(0.5, 1.5))
-            own[first] = (kinds[kind] * jitter, deviation, float(random.uniform(0, 0.04)))
-        mean, deviations[value], drift = own[first]
-        means[value] = mean * (1 + float(random.normal(0, asymmetry)) if asymmetry else 1.0)
+    for value, (kind, group) in sorted(looks.items()):
+        if group not in groups:
+            jitter = exp(random.normal(0, _spread(kind, contrast)))
+            deviation = grain * _roughness(kind) * float(random.uniform(0.5, 1.5))
+            groups[group] = (brightness[kind] * jitter, deviation, float(random.uniform(0, 0.04)))
+        mean, deviation, drift = groups[group]
+        means[value] = mean * (1 + asymmetry * float(random.normal()))
+        deviations[value] = deviation
         drifts[value] = drift * means[value]
         if kind is Kind.SOFT:
-            streaks[value] = (kinds[Kind.FAT], float(random.uniform(0.2, 0.7)))
+            streaks[value] = (brightness[Kind.FAT], float(random.uniform(0.2, 0.6)))
+    kinds = {value: look.kind.value for value, look in looks.items()}
     return Synthesis(
-        contrast, means, deviations, drifts, streaks, 0.0, 0.0, (), "head", (-1.0,) * 6, 0
+        contrast, kinds, means, deviations, drifts, streaks, 0.0, 0.0, (), "head", (-1.0,) * 6, 0
     )
+
+
+def _spread(kind: Kind, contrast: str) -> float:
+    """How far the labels of a kind differ, as the spread of a logarithm."""
+    if kind in (Kind.FLUID, Kind.VENTRICLE, Kind.AIR):
+        return 0.02
+    return 0.1 if contrast == "unknown" else 0.04
+
+
+def _roughness(kind: Kind) -> float:
+    """How grainy a kind is, compared with the brain."""
+    if kind is Kind.AIR:
+        return 0.3
+    return 1.0 if kind in BRAIN or kind in (Kind.FLUID, Kind.VENTRICLE) else 3.0
