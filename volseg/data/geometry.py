@@ -180,7 +180,6 @@ def write_mask(
     Raises:
         GeometryError: If the labels are not on the image's grid.
         DataError: If a label is negative or above 65535.
-        OSError: If the disk refuses; what was there before stays.
     """
     image = nib.load(source_path)
     shape = tuple(image.shape[:3])
