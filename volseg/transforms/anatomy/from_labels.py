@@ -183,7 +183,7 @@ def _whole_numbers(labels: Tensor) -> NDArray[np.int32]:
         if not bool(((values - whole).abs() <= ROUNDING).all()):
             raise DataError("labels are not whole numbers; was a label map interpolated?")
         values = whole
-    lowest, highest = int(values.min()), int(values.max())
+    lowest, highest = (int(each) for each in values.aminmax())
     if lowest < 0 or highest > HIGHEST_LABEL:
         raise DataError(
             f"labels run from {lowest} to {highest}; a label map has 0 to {HIGHEST_LABEL}"

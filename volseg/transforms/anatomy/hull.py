@@ -45,9 +45,9 @@ def find_box(mask: Tensor) -> Box | None:
         The box; `None` if nothing is marked.
     """
     start, stop = [], []
+    plain = mask.numpy()
     for axis in range(3):
-        others = [each for each in range(3) if each != axis]
-        marked = mask.any(dim=max(others)).any(dim=min(others)).nonzero()
+        marked = np.flatnonzero(plain.any(axis=tuple(each for each in range(3) if each != axis)))
         if not len(marked):
             return None
         start.append(int(marked[0]))
@@ -64,7 +64,7 @@ def coarse_factors(spacing: NDArray[np.float64]) -> tuple[int, int, int]:
     Returns:
         The number along each axis, at least 1.
     """
-    first, second, third = (max(1, int(round(COARSE / float(edge)))) for edge in spacing)
+    first, second, third = (max(1, round(COARSE / float(edge))) for edge in spacing)
     return first, second, third
 
 

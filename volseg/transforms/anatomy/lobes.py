@@ -37,6 +37,21 @@ SAMPLES = 20_000
 
 
 @dataclass(frozen=True)
+class Plane:
+    """A plane that halves a head.
+
+    Args:
+        point: A point of it, RAS mm.
+        normal: Unit vector across it, to the patient's right, RAS.
+        correlation: Of the image with its mirrored self; 0 where it was not measured.
+    """
+
+    point: NDArray[np.float64]
+    normal: NDArray[np.float64]
+    correlation: float = 0.0
+
+
+@dataclass(frozen=True)
 class Frame:
     """The way to the standard frame.
 
@@ -87,20 +102,18 @@ def frame_of_tissues(
     return Frame(_fit(np.asarray(here), np.asarray(there)))
 
 
-def frame_of_brain(
-    brain: Tensor, affine: NDArray[np.float64], normal: NDArray[np.float64] | None = None
-) -> Frame:
+def frame_of_brain(brain: Tensor, affine: NDArray[np.float64], plane: Plane | None = None) -> Frame:
     """Find the standard frame of a brain from its own box; how far it nods is not told.
 
     Args:
         brain: Mask, ``(D, H, W)``, bool.
         affine: From voxel indices to RAS mm, ``(4, 4)``.
-        normal: Unit vector across the symmetry plane, to the right, RAS; `None`: RAS x.
+        plane: The symmetry plane; `None`: across RAS x, through the middle of the box.
 
     Returns:
         The frame.
     """
-    right = np.array([1.0, 0, 0]) if normal is None else normal
+    right = np.array([1.0, 0, 0]) if plane is None else plane.normal
     front = np.array([0.0, 1, 0]) - right[1] * right
     front /= np.linalg.norm(front)
     turn = np.stack([right, front, np.cross(right, front)])
@@ -112,7 +125,8 @@ def frame_of_brain(
     scale[2] = scale[1]
     matrix = np.eye(4)
     matrix[:3, :3] = scale[:, None] * turn
-    middle = np.array([(low[0] + high[0]) / 2, high[1], high[2]])
+    across = (low[0] + high[0]) / 2 if plane is None else float(plane.point @ right)
+    middle = np.array([across, high[1], high[2]])
     matrix[:3, 3] = np.array([0.0, standard_high[1], standard_high[2]]) - scale * middle
     return Frame(matrix)
 
@@ -128,7 +142,7 @@ def sample_points(mask: Tensor, affine: NDArray[np.float64]) -> NDArray[np.float
         RAS mm, ``(N, 3)``.
     """
     edges = np.linalg.norm(affine[:3, :3], axis=0)
-    steps = [max(1, int(round(3.0 / float(edge)))) for edge in edges]
+    steps = [max(1, round(3.0 / float(edge))) for edge in edges]
     thinned = mask[:: steps[0], :: steps[1], :: steps[2]]
     index = thinned.nonzero().numpy() * np.asarray(steps)
     places: NDArray[np.float64] = index @ affine[:3, :3].T + affine[:3, 3]

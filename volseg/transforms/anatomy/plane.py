@@ -1,0 +1,79 @@
+"""The plane about which a head is most nearly symmetric.
+
+The image is mirrored about a plane and compared with itself at points of the brain; the plane with
+the highest correlation is taken. It starts at the middle of the brain, across RAS x, since an
+affine tells left from right even where it does not tell how the head is turned.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, optimize
+from torch import Tensor
+
+from volseg.transforms.anatomy.hull import coarse_factors, shrink
+from volseg.transforms.anatomy.lobes import Plane, sample_points
+
+LARGEST_TURN = 30.0
+"""A head is not turned or tilted further than this against RAS, in degrees."""
+
+POINTS = 6000
+
+
+def find_symmetry_plane(image: Tensor, brain: Tensor, affine: NDArray[np.float64]) -> Plane:
+    """Find the plane about which an image of a brain is most nearly symmetric.
+
+    Args:
+        image: ``(D, H, W)``.
+        brain: Mask of the brain, ``(D, H, W)``, bool.
+        affine: From voxel indices to RAS mm, ``(4, 4)``.
+
+    Returns:
+        The plane.
+    """
+    points = sample_points(brain, affine)
+    points = points[:: max(1, len(points) // POINTS)]
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    factors = coarse_factors(np.linalg.norm(affine[:3, :3], axis=0))
+    smooth = ndimage.gaussian_filter(shrink(image, factors).numpy(), 1.0)
+    to_voxels = np.linalg.inv(affine)
+    shift, scale = (np.asarray(factors) - 1) / 2, np.asarray(factors)
+
+    def look(places: NDArray[np.float64]) -> NDArray[np.float64]:
+        voxels = (places @ to_voxels[:3, :3].T + to_voxels[:3, 3] - shift) / scale
+        values: NDArray[np.float64] = ndimage.map_coordinates(
+            smooth, voxels.T, order=1, mode="nearest"
+        )
+        return values
+
+    here = look(points)
+
+    def loss(drawn: NDArray[np.float64]) -> float:
+        normal = _normal(drawn)
+        across = (points - middle) @ normal - drawn[2]
+        there = look(points - 2 * across[:, None] * normal)
+        return -_correlation(here, there) + 0.02 * float((drawn[:2] / LARGEST_TURN) @ drawn[:2])
+
+    starts = [np.array([yaw, roll, 0.0]) for yaw in (-12, 0, 12) for roll in (-12, 0, 12)]
+    start = min(starts, key=loss)
+    simplex = np.vstack([start, start + np.diag([4.0, 4.0, 4.0])])
+    found = optimize.minimize(
+        loss,
+        start,
+        method="Nelder-Mead",
+        options={"initial_simplex": simplex, "xatol": 0.1, "fatol": 1e-4, "maxfev": 120},
+    )
+    normal = _normal(found.x)
+    return Plane(middle + found.x[2] * normal, normal, -float(found.fun))
+
+
+def _normal(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    yaw, roll = np.radians(np.clip(drawn[:2], -LARGEST_TURN, LARGEST_TURN))
+    normal = np.array([1.0, np.tan(yaw), np.tan(roll)])
+    unit: NDArray[np.float64] = normal / np.linalg.norm(normal)
+    return unit
+
+
+def _correlation(here: NDArray[np.float64], there: NDArray[np.float64]) -> float:
+    first, second = here - here.mean(), there - there.mean()
+    size = float(np.sqrt((first @ first) * (second @ second)))
+    return float(first @ second) / size if size > 0 else 0.0
