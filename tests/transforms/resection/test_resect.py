@@ -208,24 +208,18 @@ def test_all_sequences_share_one_cavity():
     assert torch.equal(result.mask, alone.mask)
     assert torch.equal(result.image[:1], alone.image)
     core = ndimage.binary_erosion(result.mask[0].numpy(), iterations=3)
-    fluid = core & ~embed(result, "clot") & ~embed(result, "air")
+    fluid = core & ~whole_layer(result, "clot") & ~whole_layer(result, "air")
     assert float(result.image[0].numpy()[fluid].mean()) < 90
     assert float(result.image[1].numpy()[fluid].mean()) > 210
-
-
-def embed(result, name):
-    volume = np.zeros(SIZE, dtype=bool)
-    volume[tuple(slice(a, b) for a, b in zip(*result.box, strict=True))] = result.layers[name]
-    return volume
 
 
 def test_layers_lie_where_they_belong():
     result = operate(cavity_of(FULL, shift=Shift(sag=4.0), flap=FLAP))
     mask = result.mask[0].numpy() > 0
-    assert np.all(mask[embed(result, "clot")])
-    assert np.all(mask[embed(result, "air")])
+    assert np.all(mask[whole_layer(result, "clot")])
+    assert np.all(mask[whole_layer(result, "air")])
     for name in ("gliosis", "extradural", "subgaleal"):
-        assert not np.any(mask[embed(result, name)])
+        assert not np.any(mask[whole_layer(result, name)])
 
 
 def test_walls_that_give_way_leave_a_smaller_cavity_full_of_fluid():
@@ -251,3 +245,52 @@ def test_what_does_not_fit_is_refused():
         operate(cavity_of(), IMAGE.to(torch.int16))
     with pytest.raises(DataError, match=r"image has 1 channels; give a contrast"):
         operate(cavity_of(), contrasts=("T1", "T2"))
+
+
+LAYOUTS = {
+    "left-handed": np.array([[-1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]]),
+    "oblique": np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
+    "thick slices": np.diag([1.0, 1.0, 3.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("affine", LAYOUTS.values(), ids=LAYOUTS)
+def test_every_grid_of_a_head_has_the_same_operation(affine):
+    size = (72, 72, 24) if affine[2, 2] == 3 else SIZE
+    affine = affine.copy()
+    affine[:3, 3] = -affine[:3, :3] @ ((np.asarray(size) - 1) / 2)
+    head, image = resample(HEAD, IMAGE[0], affine, size)
+    cavity = cavity_of(replace(PLAIN, air=0.3), volume=6.0, shift=Shift(gravity=(0.6, -0.8, 0.0)))
+    truth, other = operate(cavity), resect(image[None], head, cavity, ["T1"], STATISTICS)
+    assert int(other.mask.sum()) * head.voxel_ml == pytest.approx(6.0, abs=0.1)
+    places = [centre_of(truth.mask[0], HEAD.affine), centre_of(other.mask[0], affine)]
+    assert np.linalg.norm(places[0] - places[1]) < 0.5
+    air = [
+        centre_of(whole_layer(one, "air"), grid)
+        for one, grid in ((truth, HEAD.affine), (other, affine))
+    ]
+    assert np.linalg.norm(air[0] - air[1]) < 1.0
+    # Up is (-0.6, 0.8, 0), and air is up from the middle of the cavity.
+    assert (air[1] - places[1]) @ (-0.6, 0.8, 0.0) > 3
+
+
+def resample(head, image, affine, size):
+    """Read a head on another grid, by nearest neighbours."""
+    places = np.moveaxis(np.indices(size), 0, -1) @ affine[:3, :3].T + affine[:3, 3]
+    indices = np.rint(places - head.affine[:3, 3]).astype(int)
+    inside = np.all((indices >= 0) & (indices < SIZE[0]), axis=-1)
+    where = tuple(
+        torch.from_numpy(each) for each in np.moveaxis(indices.clip(0, SIZE[0] - 1), -1, 0)
+    )
+    maps = head.stack()[(slice(None), *where)] * torch.from_numpy(inside)
+    return Anatomy.unstack(maps, affine), image[where] * torch.from_numpy(inside)
+
+
+def centre_of(mask, affine):
+    return affine[:3, :3] @ np.argwhere(np.asarray(mask)).mean(axis=0) + affine[:3, 3]
+
+
+def whole_layer(result, name):
+    volume = np.zeros(result.mask.shape[1:], dtype=bool)
+    volume[tuple(slice(a, b) for a, b in zip(*result.box, strict=True))] = result.layers[name]
+    return volume

@@ -40,6 +40,9 @@ FAR_STEP = 3
 SLOW_CORRELATION = 0.9
 """Its own correlation at that step."""
 
+MIXED = 1.3
+"""Fluid that spreads so many times as much as its pure side is mixed with tissue."""
+
 WHITE = (Tissue.WHITE, Tissue.CALLOSUM, Tissue.CEREBELLUM_WHITE)
 GREY = (Tissue.CORTEX, Tissue.LIMBIC, Tissue.DEEP, Tissue.CEREBELLUM_CORTEX)
 
@@ -161,19 +164,20 @@ def _robust(values: Tensor) -> Level:
 
 
 def _purest(values: Tensor, tissue: float) -> Level:
-    """Find centre and spread of fluid that partial volume draws towards the tissue's level.
+    """Find centre and spread of fluid, even if partial volume draws it towards the tissue's level.
 
-    The centre is that of the shortest interval that holds half of the voxels; the spread is
-    measured on the side away from the tissue, if that is the narrower one.
+    If it does, the centre is that of the shortest interval that holds half of the voxels, and the
+    spread is measured on the side away from the tissue.
     """
+    plain = _robust(values)
     some = values[:: max(1, values.numel() // SAMPLES)].float().sort().values
     half = some.numel() // 2
     first = int((some[half:] - some[: some.numel() - half]).argmin())
-    centre = some[first : first + half + 1].median()
-    sides = some - centre
-    away = sides[sides <= 0] if tissue > float(centre) else sides[sides >= 0]
-    spread = min(float(each.abs().median()) for each in (sides, away))
-    return float(centre), MAD_TO_DEVIATION * spread
+    centre = float(some[first : first + half + 1].median())
+    away = some - centre
+    away = away[away <= 0] if tissue > centre else away[away >= 0]
+    spread = MAD_TO_DEVIATION * float(away.abs().median())
+    return (centre, spread) if plain[1] > MIXED * spread else plain
 
 
 def _fluid_core(channel: Tensor, anatomy: Anatomy) -> tuple[Tensor, Tensor]:
@@ -232,8 +236,8 @@ def _texture(crop: Tensor, core: Tensor, fluid: Level) -> tuple[float, Lags, flo
     lags = [neighbour_correlation(values, calm, axis) for axis in range(3)]
     far = [neighbour_correlation(values, calm, axis, FAR_STEP) for axis in range(3)]
     noise = float(values[calm].std()) if int(calm.sum()) > 1 else 0.0
-    noise = min(noise, deviation) if deviation > 0 else noise
-    return noise, (lags[0], lags[1], lags[2]), _slow_share(max(lags), max(far))
+    noise = min(noise, 1.2 * deviation) if deviation > 0 else noise
+    return noise, (lags[0], lags[1], lags[2]), _slow_share(sum(lags) / 3, sum(far) / 3)
 
 
 def _slow_share(near: float, far: float) -> float:
