@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from volseg.transforms.anatomy.maps import DEPTH_STEP, Anatomy, Lobe, Tissue
 from volseg.transforms.resection.cavity import Cavity, Solid
+from volseg.transforms.resection.level import Candidates, find_component, unravel
+from volseg.transforms.resection.noise import space_noise
 from volseg.transforms.resection.price import outline, prices
 from volseg.transforms.resection.solid import (
     Index,
@@ -32,8 +33,14 @@ GROWTHS = 4
 LARGEST_LEVEL = 10.0
 """No cavity is looked for further away, in semi-axes."""
 
-ATTEMPTS = 5
-"""How often voxels are added for those that turned out not to hang together."""
+THINNED = 8
+"""Where a level need not be exact, it is found from every so many voxels."""
+
+LOBE_WAVELENGTH = 22.0
+"""Borders of lobes are moved about over this many mm,"""
+
+LOBE_UNEVENNESS = 3.0
+"""and by about this many mm along each axis."""
 
 
 @dataclass(frozen=True)
@@ -128,45 +135,28 @@ def _carve_solid(anatomy: Anatomy, cavity: Cavity, solid: Solid) -> tuple[Index,
         if needed <= level:
             break
         level = min(max(1.05 * needed, 1.3 * level), 2 * level)
-    return None if ready is None else _tighten(start, _largest_of(ready, max(count, 1)))
+    if ready is None:
+        return None
+    corner, mask = find_component(ready, max(count, 1))
+    return _tighten(_index(np.add(start, corner)), mask)
 
 
-@dataclass(frozen=True)
-class _Candidates:
-    """The field at the voxels of a box that can be taken out."""
-
-    shape: Index
-    indices: Tensor
-    value: Tensor
-
-    def level(self, count: int) -> float:
-        count = min(count, len(self.value))
-        return float(self.value.kthvalue(count).values)
-
-    def below(self, level: float) -> Tensor:
-        mask = torch.zeros(self.shape, dtype=torch.bool)
-        mask.view(-1)[self.indices[self.value <= level]] = True
-        return mask
-
-
-def _prepare(box: Anatomy, cavity: Cavity, solid: Solid, level: float) -> _Candidates | None:
+def _prepare(box: Anatomy, cavity: Cavity, solid: Solid, level: float) -> Candidates | None:
     """Evaluate the field, tissue included, at the voxels within the ellipsoid of a level."""
     side = cavity.side or _side_at(box, solid)
     where = resectable(box, side, is_infratentorial=cavity.mode == "infratentorial")
-    if solid.lobe:
-        where &= (box.lobe == solid.lobe) | ((box.lobe == 0) & (box.tissue == Tissue.FLUID))
     where &= is_near(solid, box.affine, _index(where.shape), level)
-    indices = where.view(-1).nonzero().flatten()
+    indices = where.reshape(-1).nonzero().flatten()
     if len(indices) == 0:
         return None
     offsets = _offsets(box, solid, indices)
     places, levels = measure(solid, offsets)
     apart = outline(box, solid, side)
-    distance = None if apart is None else apart.view(-1)[indices]
+    distance = None if apart is None else apart.reshape(-1)[indices]
     value = evaluate(solid, offsets, places, levels, distance)
-    value = value + prices(box, solid).view(-1)[indices]
-    ready = _Candidates(_index(where.shape), indices, value)
-    wall = ready.level(round(solid.volume_ml / box.voxel_ml))
+    value = value + prices(box, solid).reshape(-1)[indices]
+    ready = Candidates(_index(where.shape), indices, value)
+    wall = ready.level(round(solid.volume_ml / box.voxel_ml), THINNED)
     value = roughen(solid, offsets, value, wall)
     is_open = value.isfinite().nonzero().flatten()
     if len(is_open) == 0:
@@ -178,16 +168,33 @@ def _offsets(box: Anatomy, solid: Solid, indices: Tensor) -> Tensor:
     """Positions of voxels in RAS mm from the solid's centre, ``(3, N)``."""
     linear = torch.as_tensor(box.affine[:3, :3], dtype=torch.float32)
     shift = torch.as_tensor(box.affine[:3, 3] - np.asarray(solid.centre), dtype=torch.float32)
-    _, high, wide = box.tissue.shape
-    voxels = torch.stack([indices // (high * wide), indices // wide % high, indices % wide])
+    voxels = unravel(indices, _index(box.tissue.shape))
     return torch.addmm(shift[:, None], linear, voxels.float())
 
 
-def _level_needed(ready: _Candidates | None, solid: Solid, count: int) -> float:
+def _is_in_lobe(box: Anatomy, solid: Solid, offsets: Tensor) -> Tensor:
+    """Tell whether places lie in the solid's lobe, whose border is made uneven, ``(N,)``."""
+    seeds = range(solid.seed + 3, solid.seed + 6)
+    uneven = torch.stack([space_noise(offsets, LOBE_WAVELENGTH, seed) for seed in seeds])
+    inverse = np.linalg.inv(box.affine[:3, :3])
+    shift = inverse @ (np.asarray(solid.centre) - box.affine[:3, 3])
+    moved = torch.addmm(
+        torch.as_tensor(shift, dtype=torch.float32)[:, None],
+        torch.as_tensor(inverse, dtype=torch.float32),
+        offsets + LOBE_UNEVENNESS * uneven,
+    )
+    first, second, third = (
+        each.round_().clamp_(0, size - 1).long()
+        for each, size in zip(moved, box.lobe.shape, strict=True)
+    )
+    return box.lobe[first, second, third] == solid.lobe
+
+
+def _level_needed(ready: Candidates | None, solid: Solid, count: int) -> float:
     """The level beyond which no voxel could have been taken."""
     if ready is None or len(ready.value) < count:
         return LARGEST_LEVEL
-    return min(level_holding(solid, ready.level(count)), LARGEST_LEVEL)
+    return min(level_holding(solid, ready.level(count, THINNED)), LARGEST_LEVEL)
 
 
 def _side_at(box: Anatomy, solid: Solid) -> int:
@@ -211,28 +218,6 @@ def _nearest_surface(anatomy: Anatomy, solid: Solid) -> tuple[float, float, floa
     places = shell.numpy() @ crop.affine[:3, :3].T + crop.affine[:3, 3]
     nearest = places[np.linalg.norm(places - np.asarray(solid.centre), axis=1).argmin()]
     return float(nearest[0]), float(nearest[1]), float(nearest[2])
-
-
-def _largest_of(ready: _Candidates, count: int) -> Tensor:
-    """Take the smallest values so that their largest component has ``count`` voxels."""
-    wanted = min(count, len(ready.value))
-    best = torch.zeros(ready.shape, dtype=torch.bool)
-    for _ in range(ATTEMPTS):
-        best = _largest(ready.below(ready.level(wanted)))
-        missing = count - int(best.sum())
-        if missing <= 0.002 * count or wanted == len(ready.value):
-            break
-        wanted = min(wanted + missing, len(ready.value))
-    return best
-
-
-def _largest(mask: Tensor) -> Tensor:
-    labels, number = ndimage.label(mask.numpy())
-    if number <= 1:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return torch.from_numpy(labels == sizes.argmax())
 
 
 def _tighten(start: Index, mask: Tensor) -> tuple[Index, Tensor] | None:

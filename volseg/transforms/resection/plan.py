@@ -198,8 +198,8 @@ class Planner:
     def _limbic(self, corridor: float) -> Solid | None:
         """Follow hippocampus and amygdala; without their outline, an ellipsoid in their place."""
         mask = self.scout.tissue(Tissue.LIMBIC) & (self.scout.anatomy.side == self.side)
-        share, extra = self.random.uniform(0.75, 1.15), self.random.uniform(1.5, 4.5)
-        roughness, seed = self.random.uniform(0.2, 0.5), self._seed()
+        share, extra = self.random.uniform(0.9, 1.5), self.random.uniform(1.5, 4.5)
+        roughness, seed = self.random.uniform(0.1, 0.35), self._seed()
         places = self.scout.places(mask)
         is_outlined = len(places) >= ENOUGH
         if not is_outlined:

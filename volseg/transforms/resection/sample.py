@@ -94,8 +94,8 @@ def sample_cavity(
         anatomy: The maps of the head.
         random: Source of all draws.
         prior: What is drawn how often; `None`: the defaults of `Prior`.
-        tumour: Mask of a tumour to follow, ``(D, H, W)``; `None`: the lesions of the maps. To
-            carve such a cavity, use the maps that `mark_tumour` gives.
+        tumour: Mask of a tumour to follow, ``(D, H, W)``; `None`: there is none. To carve such a
+            cavity, use the maps that `mark_tumour` gives.
 
     Returns:
         What was drawn; not ``is_ok`` if no operation could be planned.
@@ -104,7 +104,8 @@ def sample_cavity(
     if tumour is not None:
         anatomy = mark_tumour(anatomy, tumour)
     scout = Scout.of(anatomy)
-    mode = prior.draw_mode(random, has_tumour=_has_tumour(scout))
+    has_tumour = tumour is not None and bool(scout.tissue(Tissue.LESION).any())
+    mode = prior.draw_mode(random, has_tumour=has_tumour)
     stage, seed = prior.draw_stage(random), int(random.randint(2**31 - 1))
     if mode == "none":
         return Cavity(stage=stage, seed=seed)
@@ -120,10 +121,6 @@ def sample_cavity(
         flap = _draw_flap(scout, solids, side, stage, random)
         return Cavity(mode, stage, side, solids, content, shift, flap, seed)
     return Cavity(stage=stage, seed=seed, is_ok=False)
-
-
-def _has_tumour(scout: Scout) -> bool:
-    return int(scout.tissue(Tissue.LESION).sum()) > 0
 
 
 def _draw_side(scout: Scout, mode: str, random: np.random.RandomState) -> int:

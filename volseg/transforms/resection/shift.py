@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from volseg.transforms.anatomy.maps import DEPTH_STEP, Anatomy
 from volseg.transforms.resection.cavity import Shift
+from volseg.transforms.resection.thinning import refine, strides
 
 WALL_BLUR = 5.0
 """Standard deviation of the blur whose gradient the walls follow, in mm."""
@@ -44,7 +45,7 @@ def displacement(anatomy_box: Anatomy, mask: Tensor, shift: Shift) -> Tensor:
         the border of the box.
     """
     edges: list[float] = anatomy_box.spacing.tolist()
-    steps = [max(1, round(PITCH / edge)) for edge in edges]
+    steps = strides(anatomy_box, PITCH)
     coarse = [edge * step for edge, step in zip(edges, steps, strict=True)]
     moved = torch.zeros((3, *(_count(n, s) for n, s in zip(mask.shape, steps, strict=True))))
     linear = anatomy_box.affine[:3, :3]
@@ -59,7 +60,11 @@ def displacement(anatomy_box: Anatomy, mask: Tensor, shift: Shift) -> Tensor:
     moved *= _window(moved.shape[1:], coarse)
     inverse = torch.as_tensor(np.linalg.inv(linear), dtype=torch.float32)
     voxels = torch.tensordot(inverse, moved, dims=1)
-    return _refine(voxels, mask.shape, steps)
+    result = refine(voxels, mask.shape, steps).contiguous()
+    for axis in range(1, 4):
+        for end in (0, -1):
+            result.select(axis, end).zero_()
+    return result
 
 
 def _count(size: int, step: int) -> int:
@@ -124,17 +129,3 @@ def _window(shape: Sequence[int], edges: Sequence[float]) -> Tensor:
         ramp = (border / FADE).clamp_(0, 1)
         lines.append(ramp * ramp * (3 - 2 * ramp))
     return lines[0][:, None, None] * lines[1][None, :, None] * lines[2][None, None, :]
-
-
-def _refine(field: Tensor, shape: Sequence[int], steps: Sequence[int]) -> Tensor:
-    """Read the field linearly between its samples; 0 at the border even if no sample lies there."""
-    for axis, (size, step) in enumerate(zip(shape, steps, strict=True)):
-        places = (torch.arange(size) / step).clamp_(max=field.shape[axis + 1] - 1)
-        lower = places.floor().long()
-        upper = (lower + 1).clamp_(max=field.shape[axis + 1] - 1)
-        weight = (places - lower).reshape([-1 if each == axis + 1 else 1 for each in range(4)])
-        first, second = (field.index_select(axis + 1, each) for each in (lower, upper))
-        field = torch.lerp(first, second, weight)
-        for end in (0, size - 1):
-            field.select(axis + 1, end).zero_()
-    return field
