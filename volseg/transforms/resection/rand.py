@@ -26,6 +26,7 @@ from volseg.transforms.resection.naming import guess_contrast
 from volseg.transforms.resection.prior import Prior
 from volseg.transforms.resection.resect import Resected, resect
 from volseg.transforms.resection.sample import sample_cavity
+from volseg.transforms.resection.tumour import mark_tumour
 from volseg.transforms.resection.source import Source, as_plain, require_grid
 
 logger = logging.getLogger(__name__)
@@ -133,7 +134,10 @@ class RandResectiond(RandomizableTransform, MapTransform, InvertibleTransform):
         for key in keys[1:]:
             require_grid(result[key], result[keys[0]], f"{key!r} and {keys[0]!r}")
         anatomy = self.source.find(result, keys[0])
-        self.randomize((anatomy, self.source.find_tumour(result, keys[0])))
+        tumour = self.source.find_tumour(result, keys[0])
+        if tumour is not None:
+            anatomy = mark_tumour(anatomy, tumour)
+        self.randomize((anatomy, tumour))
         images = {key: _as_floating(as_plain(result[key])) for key in keys}
         contrasts = [name for key in keys for name in self._contrasts_of(key, images[key])]
         done = self._operate(torch.cat(list(images.values())), anatomy, contrasts)
