@@ -26,8 +26,8 @@ from volseg.transforms.resection.naming import guess_contrast
 from volseg.transforms.resection.prior import Prior
 from volseg.transforms.resection.resect import Resected, resect
 from volseg.transforms.resection.sample import sample_cavity
-from volseg.transforms.resection.tumour import mark_tumour
 from volseg.transforms.resection.source import Source, as_plain, require_grid
+from volseg.transforms.resection.tumour import mark_tumour
 
 logger = logging.getLogger(__name__)
 
