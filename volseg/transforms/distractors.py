@@ -35,6 +35,7 @@ class Lesion:
         radius: Radius of its core, in mm.
         core: Brightness of the core.
         rim: Brightness of a rim around the core; `None`: it has none.
+        rim_width: Width of the rim, in mm.
         oedema: Brightness of the white matter around it; `None`: it is not swollen.
         reach: Radius of the oedema, in radii of the core.
         roughness: How far its boundary strays, as a part of its radius.
@@ -45,6 +46,7 @@ class Lesion:
     radius: float
     core: float
     rim: float | None
+    rim_width: float
     oedema: float | None
     reach: float
     roughness: float
@@ -73,6 +75,7 @@ def draw_lesions(
             radius=float(random.uniform(1.2, 5)),
             core=bright * float(random.uniform(0.9, 1.1)),
             rim=None,
+            rim_width=0.0,
             oedema=None,
             reach=1.0,
             roughness=0.4,
@@ -83,26 +86,37 @@ def draw_lesions(
 
 
 def _draw_tumour(contrast: str, means: dict[Kind, float], random: np.random.RandomState) -> Lesion:
-    fluid, white, grey = means[Kind.FLUID], means[Kind.WHITE], means[Kind.GREY]
-    core = grey + float(random.uniform(-0.3, 0.3)) * abs(fluid - white)
-    if contrast == "unknown":
-        core = float(random.uniform(0, 1.1))
-    if abs(core - fluid) < LEAST_CONTRAST:
-        core = fluid + LEAST_CONTRAST * (1 if white > fluid else -1) * float(random.uniform(1, 2))
-    rim = None
-    if random.uniform() < (0.8 if contrast == "T1c" else 0.25):
-        rim = white * float(random.uniform(1.2, 1.8)) if contrast == "T1c" else grey
+    white, grey = means[Kind.WHITE], means[Kind.GREY]
+    is_enhanced = contrast == "T1c"
+    has_rim = random.uniform() < (0.8 if is_enhanced else 0.25)
+    rim = white * float(random.uniform(1.2, 1.8)) if is_enhanced else grey
     has_oedema = random.uniform() < 0.75
     return Lesion(
         place=float(random.uniform()),
         radius=float(random.uniform(4, 20)),
-        core=core,
-        rim=rim,
+        core=_core(contrast, means, has_rim=has_rim, random=random),
+        rim=rim if has_rim else None,
+        rim_width=float(random.uniform(2, 6)),
         oedema=_oedema(contrast, means, random) if has_oedema else None,
         reach=float(random.uniform(1.3, 2.4)),
         roughness=float(random.uniform(0.2, 0.5)),
         seed=int(random.randint(2**31)),
     )
+
+
+def _core(
+    contrast: str, means: dict[Kind, float], *, has_rim: bool, random: np.random.RandomState
+) -> float:
+    """Brightness of a tumour's core; within a wide rim it may be dead and nearly fluid."""
+    fluid, white, grey = means[Kind.FLUID], means[Kind.WHITE], means[Kind.GREY]
+    core = grey + float(random.uniform(-0.3, 0.3)) * abs(fluid - white)
+    if contrast == "unknown":
+        core = float(random.uniform(0, 1.1))
+    least = LEAST_CONTRAST / 2 if has_rim else LEAST_CONTRAST
+    if abs(core - fluid) < least:
+        step = least * float(random.uniform(1, 2))
+        core = fluid + step if white > fluid or step >= fluid else fluid - step
+    return core
 
 
 def _oedema(contrast: str, means: dict[Kind, float], random: np.random.RandomState) -> float:
@@ -142,7 +156,8 @@ def paint_lesion(
     size = (image.shape[0], image.shape[1], image.shape[2])
     index = int(places[min(int(lesion.place * len(places)), len(places) - 1)])
     centre = np.unravel_index(index, size)
-    outer = lesion.radius * (1 + lesion.roughness) * max(1.0, lesion.reach) + 3 * SOFTNESS
+    widest = max(lesion.radius * max(1.0, lesion.reach), lesion.radius + lesion.rim_width)
+    outer = widest * (1 + lesion.roughness) + 3 * SOFTNESS
     window = tuple(
         slice(max(0, int(c - outer / edge)), min(n, int(c + outer / edge) + 2))
         for c, edge, n in zip(centre, spacing, size, strict=True)
@@ -155,7 +170,7 @@ def paint_lesion(
         weight = _inside(distance / lesion.reach, lesion.radius) * white * 0.9
         painted = torch.lerp(painted, torch.full_like(patch, lesion.oedema), weight)
     if lesion.rim is not None:
-        weight = _inside(distance - 2.0, lesion.radius) * solid
+        weight = _inside(distance - lesion.rim_width, lesion.radius) * solid
         painted = torch.lerp(painted, torch.full_like(patch, lesion.rim), weight)
     generator = torch.Generator().manual_seed(lesion.seed + 1)
     texture = band_noise(tuple(patch.shape), spacing, 6.0, generator).to(image)  # type: ignore[arg-type] # three axes

@@ -234,10 +234,10 @@ def _pick(mask: Tensor, pick: float, step: int) -> Size | None:
 
 
 def _place(voxel: int, stray: float, length: int, available: int) -> float:
-    """Put a patch of a length near a voxel, mostly within what is available."""
-    start = round(voxel + stray * length - (length - 1) / 2)
+    """Centre of a patch near a voxel; a volume that is too small lies in its middle."""
+    wanted = round(voxel + stray * length - (length - 1) / 2)
     overhang = int(OVERHANG * length)
     lowest, highest = -overhang, available - length + overhang
-    if lowest > highest:
-        start = (available - length) // 2
-    return min(max(start, lowest), max(highest, lowest)) + (length - 1) / 2
+    is_small = lowest > highest
+    start = (available - length) // 2 if is_small else min(max(wanted, lowest), highest)
+    return start + (length - 1) / 2
