@@ -50,7 +50,17 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!volseg\.).*")]
 
 copybutton_prompt_text = "$ "
 
-VERBS = ["demo", "pretrain", "finetune", "segment", "evaluate", "inspect", "doctor"]
+VERBS = [
+    "demo",
+    "pretrain",
+    "finetune",
+    "segment",
+    "evaluate",
+    "extent",
+    "resect",
+    "inspect",
+    "doctor",
+]
 
 
 def write_command_line_page(app: Sphinx) -> None:

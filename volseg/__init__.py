@@ -9,12 +9,15 @@ if TYPE_CHECKING:
     from volseg.inference.predictor import Predictor
     from volseg.networks.segmenter import Segmenter
     from volseg.networks.weights import load_encoder, load_segmenter
+    from volseg.transforms.resection.rand import RandResectiond
     from volseg.workflows.demo import demo
     from volseg.workflows.doctor import doctor
     from volseg.workflows.evaluate import evaluate
+    from volseg.workflows.extent import extent
     from volseg.workflows.finetune import finetune
     from volseg.workflows.inspect import inspect
     from volseg.workflows.pretrain import pretrain
+    from volseg.workflows.resect import resect
     from volseg.workflows.segment import segment
     from volseg.workflows.training import TrainingOptions
 
@@ -23,23 +26,27 @@ __version__ = "0.1.0"
 __all__ = [
     "Bundle",
     "Predictor",
+    "RandResectiond",
     "Segmenter",
     "TrainingOptions",
     "VolsegError",
     "demo",
     "doctor",
     "evaluate",
+    "extent",
     "finetune",
     "inspect",
     "load_encoder",
     "load_segmenter",
     "pretrain",
+    "resect",
     "segment",
 ]
 
 _HOMES = {
     "Bundle": "volseg.bundle",
     "Predictor": "volseg.inference.predictor",
+    "RandResectiond": "volseg.transforms.resection.rand",
     "Segmenter": "volseg.networks.segmenter",
     "TrainingOptions": "volseg.workflows.training",
     "VolsegError": "volseg.errors",

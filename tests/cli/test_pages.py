@@ -41,7 +41,7 @@ def test_every_verb_has_a_page_that_shows_it():
 
 def test_the_reference_lists_every_verb():
     conf = (ROOT / "docs" / "conf.py").read_text()
-    listed = re.search(r"VERBS = \[(.*?)\]", conf)
+    listed = re.search(r"VERBS = \[(.*?)\]", conf, re.DOTALL)
     assert listed is not None
     verbs = {module.__name__.rpartition(".")[2] for module in COMMANDS}
     assert set(re.findall(r'"(\w+)"', listed[1])) == verbs

@@ -12,11 +12,21 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from volseg import __version__
-from volseg.cli import demo, doctor, evaluate, finetune, inspect, pretrain, segment
+from volseg.cli import demo, doctor, evaluate, extent, finetune, inspect, pretrain, resect, segment
 from volseg.cli.options import add_common
 from volseg.errors import VolsegError, find_cause
 
-COMMANDS: tuple[ModuleType, ...] = (demo, pretrain, finetune, segment, evaluate, inspect, doctor)
+COMMANDS: tuple[ModuleType, ...] = (
+    demo,
+    pretrain,
+    finetune,
+    segment,
+    evaluate,
+    resect,
+    extent,
+    inspect,
+    doctor,
+)
 
 INTERRUPTED = 130
 """What a shell reports for a command that Ctrl-C has ended."""
