@@ -17,6 +17,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add_bundle(parser)
     add_output(parser)
     add_device(parser)
+    parser.add_argument(
+        "--stage",
+        choices=("preop", "postop", "auto"),
+        help="for a bundle that guards against implausible cavities: before surgery every cavity is"
+        " removed, after it none, auto weighs each part (default: what the bundle says)",
+    )
     add_overrides(parser)
     return parser
 
@@ -31,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
         args.output,
         overrides=dict(args.overrides),
         device=args.device,
+        stage=args.stage,
         overwrite=args.overwrite,
         progress=not args.quiet,
     )

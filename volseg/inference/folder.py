@@ -40,9 +40,10 @@ class CaseResult:
         target: The mask; there only if the case is done.
         status: ``done``, ``failed`` or ``not run``.
         reason: Why it failed or was not run.
-        warnings: What is unusual about the image.
+        warnings: What is unusual about the image, or about what was found in it.
         volumes_ml: Volume of each class in mL.
         seconds: Time that it took.
+        findings: What the bundle's guard has measured; its ``summary`` is a line of the report.
     """
 
     name: str
@@ -53,6 +54,7 @@ class CaseResult:
     warnings: Sequence[str] = ()
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    findings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,13 @@ class Summary:
         return {**counts, "cases": [asdict(case) for case in self.cases]}
 
     def __str__(self) -> str:
-        """Give the counts, a line for each case without a mask and one for each warning."""
+        """Give the counts, a line for each case without a mask, each finding and each warning."""
         lines = [", ".join(f"{self.count(status)} {status}" for status in STATUSES)]
         for case in self.cases:
             if case.reason is not None:
                 lines.append(f"{case.status}: {case.source}: {case.reason}")
+            if "summary" in case.findings:
+                lines.append(f"found: {case.source}: {case.findings['summary']}")
             lines += [f"warning: {case.source}: {warning}" for warning in case.warnings]
         return "\n".join(lines)
 
@@ -140,7 +144,13 @@ def _run(job: Job, predictor: Predictor) -> tuple[CaseResult, str | None]:
         job.target.parent.mkdir(parents=True, exist_ok=True)
         predictor.save(prediction, job.target)
         volumes = prediction.volumes(predictor.classes)
-        result = replace(result, status="done", warnings=prediction.warnings, volumes_ml=volumes)
+        result = replace(
+            result,
+            status="done",
+            warnings=prediction.warnings,
+            volumes_ml=volumes,
+            findings=prediction.findings,
+        )
     except VolsegError as error:
         result = replace(result, reason=str(error).removeprefix(f"{job.source}: "))
     except OSError as error:

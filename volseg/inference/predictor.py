@@ -7,7 +7,7 @@ read back and found equal.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ from volseg.bundle import Bundle
 from volseg.data.geometry import Grid, to_native_grid, verify_mask, write_mask
 from volseg.data.volumes import inspect_volume, read_grid, read_volume
 from volseg.errors import BundleError, DataError, GeometryError, WeightsError
+from volseg.inference.plausibility import Evidence, Guard
 from volseg.networks.weights import load_segmenter
 
 
@@ -32,13 +33,15 @@ class Prediction:
         labels: Label of each voxel, in the axis order of the image's file.
         grid: Grid of the image.
         source: File of the image.
-        warnings: What is unusual about the image.
+        warnings: What is unusual about the image, or about what was found in it.
+        findings: What the bundle's guard has measured, as plain values.
     """
 
     labels: NDArray[np.integer]
     grid: Grid
     source: Path
     warnings: tuple[str, ...] = ()
+    findings: Mapping[str, Any] = field(default_factory=dict)
 
     def volumes(self, classes: Mapping[int, str]) -> dict[str, float]:
         """Measure the classes; the voxel's volume is the determinant of the affine.
@@ -63,6 +66,7 @@ class Predictor:
         inferer: Applies the network to a volume of any size.
         classes: Name of each label value, 0 to K - 1; 0 is the background.
         device: Where the network runs.
+        guard: Judges each label map before it is written; `None`: all are taken as they are.
 
     Raises:
         BundleError: If the label values are not 0 to K - 1.
@@ -75,6 +79,7 @@ class Predictor:
         inferer: Inferer,
         classes: Mapping[int, str],
         device: torch.device | str = "cpu",
+        guard: Guard | None = None,
     ) -> None:
         if sorted(classes) != list(range(len(classes))):
             raise BundleError(f"label values are {sorted(classes)}; use 0 to {len(classes) - 1}")
@@ -83,6 +88,7 @@ class Predictor:
         self.inferer = inferer
         self.classes = dict(sorted(classes.items()))
         self.device = torch.device(device)
+        self.guard = guard
 
     @classmethod
     def from_bundle(
@@ -106,7 +112,8 @@ class Predictor:
         load_segmenter(network, bundle.weights())
         preprocessing = config.get_parsed_content("preprocessing")
         inferer = config.get_parsed_content("inferer")
-        return cls(network, preprocessing, inferer, bundle.classes(), device)
+        guard = config.get_parsed_content("guard") if "guard" in config else None
+        return cls(network, preprocessing, inferer, bundle.classes(), device, guard)
 
     def predict(self, path: Path) -> Prediction:
         """Segment one image.
@@ -134,8 +141,15 @@ class Predictor:
                     f"the network gives {len(logits)} classes and {len(self.classes)} are named:"
                     f" {', '.join(self.classes.values())}"
                 )
-            labels = to_native_grid(logits.softmax(0), image.affine, native)
-        return Prediction(labels, native, path, tuple(report.warnings))
+            probabilities = logits.softmax(0)
+            labels = to_native_grid(probabilities, image.affine, native)
+        if self.guard is None:
+            return Prediction(labels, native, path, tuple(report.warnings))
+        affine = np.asarray(image.affine, dtype=np.float64)
+        evidence = Evidence(labels, native, probabilities, image.as_tensor(), affine)
+        verdict = self.guard.judge(evidence)
+        warnings = (*report.warnings, *verdict.warnings)
+        return Prediction(verdict.labels, native, path, warnings, verdict.findings)
 
     def save(self, prediction: Prediction, path: Path) -> None:
         """Write a label map; it gets its name only after it was read back and compared.
