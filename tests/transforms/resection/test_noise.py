@@ -17,14 +17,14 @@ def correlation(volume, axis, lag):
     return float((first * second).mean() / volume.square().mean())
 
 
-@pytest.mark.parametrize("octaves", [1, 3])
+@pytest.mark.parametrize("octaves", [1, 2])
 def test_every_voxel_of_a_box_has_mean_0_and_variance_1(octaves):
     draws = torch.stack(
-        [band_noise((9, 8, 7), (1, 1, 2.5), 7, seeded(seed), octaves) for seed in range(500)]
+        [band_noise((9, 8, 7), (1, 1, 2.5), 7, seeded(seed), octaves) for seed in range(300)]
     )
-    # Of 504 voxels the mean strays 4.5 standard errors of 1 / 500 ** 0.5, the sd as many of 1 / 31.
-    assert draws.mean(dim=0).abs().max() < 4.5 / 500**0.5
-    assert (draws.std(dim=0) - 1).abs().max() < 4.5 / 31
+    # Of 504 voxels the mean strays 4.5 standard errors of 1 / 300 ** 0.5, the sd as many of 1 / 24.
+    assert draws.mean(dim=0).abs().max() < 4.5 / 300**0.5
+    assert (draws.std(dim=0) - 1).abs().max() < 4.5 / 24
 
 
 def test_noise_looks_the_same_along_every_axis_however_thick_the_slices():
@@ -88,6 +88,6 @@ def test_noise_in_space_is_read_at_positions_not_at_voxels():
 
 def test_noise_in_space_has_mean_0_and_variance_1_over_the_seeds():
     places = 100 * torch.rand(3, 30, generator=seeded(0)) - 50
-    draws = torch.stack([space_noise(places, 6, seed) for seed in range(200)])
-    assert draws.mean(dim=0).abs().max() < 4 / 200**0.5
+    draws = torch.stack([space_noise(places, 6, seed) for seed in range(80)])
+    assert draws.mean(dim=0).abs().max() < 4 / 80**0.5
     assert 0.8 < draws.std(dim=0).mean() < 1.05

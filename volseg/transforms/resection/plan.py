@@ -6,7 +6,7 @@ cut 30 to 65 mm behind their pole, hippocampi are followed, corridors are 8 to 2
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -138,8 +138,7 @@ class Planner:
             return solid
         length = max(float(np.linalg.norm(np.asarray(entry) - centre)), 1.0)
         limit = float(np.sqrt(450 * solid.volume_ml / (np.pi * length)))
-        values = {**vars(solid), "corridor": max(min(width, limit), 2.0), "entry": entry}
-        return Solid(**values)
+        return replace(solid, corridor=max(min(width, limit), 2.0), entry=entry)
 
     def _seed(self) -> int:
         return int(self.random.randint(2**31 - 1))
@@ -219,7 +218,7 @@ class Planner:
         )
         if corridor <= 0:
             return solid
-        wider = Solid(**{**vars(solid), "volume_ml": solid.volume_ml + 0.045 * corridor**2})
+        wider = replace(solid, volume_ml=solid.volume_ml + 0.045 * corridor**2)
         return self._open(wider, corridor, avoid_other_than_lateral)
 
     def _deep_temporal(self) -> Places:

@@ -5,6 +5,7 @@ blood and enhancement after weeks, haemosiderin, gliosis and septa later.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
@@ -115,9 +116,13 @@ def sample_cavity(
             flap = _draw_flap(scout, (), side, stage, random)
             return Cavity(mode if flap else "none", stage, side, flap=flap, seed=seed)
         solids = Planner(scout, random, prior, side).plan(mode)
-        if solids is None or not _is_possible(scout, Cavity(mode, side=side, solids=solids)):
+        if solids is None:
             continue
-        content, shift = _draw_content(stage, random), _draw_shift(solids, side, stage, random)
+        shift = _draw_shift(solids, side, stage, random)
+        solids = tuple(_widen(solid, shift.collapse) for solid in solids)
+        if not _is_possible(scout, Cavity(mode, side=side, solids=solids)):
+            continue
+        content = _draw_content(stage, random)
         flap = _draw_flap(scout, solids, side, stage, random)
         return Cavity(mode, stage, side, solids, content, shift, flap, seed)
     return Cavity(stage=stage, seed=seed, is_ok=False)
@@ -131,6 +136,14 @@ def _draw_side(scout: Scout, mode: str, random: np.random.RandomState) -> int:
     sides = scout.anatomy.side[scout.tissue(Tissue.LESION)]
     is_right = int((sides == Side.RIGHT).sum()) > int((sides == Side.LEFT).sum())
     return int(Side.RIGHT if is_right else Side.LEFT)
+
+
+def _widen(solid: Solid, collapse: float) -> Solid:
+    """Make a free solid so much larger that it has its volume after its walls have moved in."""
+    if solid.lobe or solid.tissue:
+        return solid
+    growth = 1 + collapse / equivalent_radius(solid.volume_ml)
+    return replace(solid, volume_ml=solid.volume_ml * growth**3)
 
 
 def _is_possible(scout: Scout, cavity: Cavity) -> bool:
