@@ -27,6 +27,9 @@ MINIMUM_VOXELS = 40
 THIN_VOXELS = 600_000
 """Larger volumes are read every second or third voxel along each axis."""
 
+DEEP_VOXELS = 1000
+"""As many suffice to measure the texture of fluid, if they lie deep within it."""
+
 SAMPLES = 20_000
 """A median of this many voxels is as good as one of millions."""
 
@@ -189,11 +192,20 @@ def _fluid_core(channel: Tensor, anatomy: Anatomy) -> tuple[Tensor, Tensor]:
         mask = anatomy.tissue[window] == kind
         if kind == Tissue.FLUID:
             mask &= anatomy.depth[window] > 0
-        for core in (erode(mask), mask):
-            if int(core.sum()) >= MINIMUM_VOXELS:
-                return core, channel[window]
+        if int(mask.sum()) >= MINIMUM_VOXELS:
+            return _deepest(mask), channel[window]
     empty = channel[:1, :1, :1]
     return torch.zeros_like(empty, dtype=torch.bool), empty
+
+
+def _deepest(mask: Tensor) -> Tensor:
+    """Go inward for as long as enough is left: walls, plexus and septum are not fluid."""
+    for enough in (MINIMUM_VOXELS, DEEP_VOXELS, DEEP_VOXELS):
+        core = erode(mask)
+        if int(core.sum()) < enough:
+            break
+        mask = core
+    return mask
 
 
 def _bounding(tissue: Tensor, kind: Tissue) -> tuple[slice, slice, slice] | None:
