@@ -30,6 +30,14 @@ def test_left_and_right_of_a_pair_are_one_kind():
         assert kind_of_label(left) is kind_of_label(right) is not Kind.OTHER
 
 
+def test_every_right_label_has_a_left_one_of_its_own():
+    assert len(set(LEFT_OF_RIGHT.values())) == len(LEFT_OF_RIGHT)
+    assert not set(LEFT_OF_RIGHT) & set(LEFT_OF_RIGHT.values())
+    # Thalamus, pallidum, hippocampus, amygdala, accumbens.
+    pairs = {49: 10, 52: 13, 53: 17, 54: 18, 58: 26}
+    assert {right: LEFT_OF_RIGHT[right] for right in pairs} == pairs
+
+
 def test_no_number_stands_for_two_kinds():
     numbers = [number for each in NUMBERS.values() for number in each]
     assert len(numbers) == len(set(numbers))

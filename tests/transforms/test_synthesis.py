@@ -174,6 +174,7 @@ def kinds_of_head():
 def test_a_stripped_head_shows_the_brain_and_the_fluid_in_its_furrows():
     labels = head((44, 44, 44))
     labels[20:23, 7:16, 9:35] = 24
+    labels[24, 20, 20] = 515
     means = dict.fromkeys(LABELS, 1.0)
     image = synthesize(labels, plain(means, kinds_of_head(), view="brain"), MM)[0]
     is_solid = (labels > 1) & (labels < 44) & (labels != 24)
