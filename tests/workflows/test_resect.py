@@ -251,6 +251,16 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(files, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
+def test_the_tree_of_a_folder_is_mirrored(files, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / "t1.nii.gz").write_bytes(files["t1"].read_bytes())
+    made = resect([tmp_path / "in"], tmp_path / "out", Maps(files["labels"]), LESION)
+    assert made.is_complete
+    masks = [voxels(tmp_path / "out" / n / "t1_cavity-0001.nii.gz") for n in ("one", "two")]
+    assert not np.array_equal(*masks)  # each patient has draws of its own
+
+
 def test_two_inputs_of_one_name_are_refused(files, tmp_path):
     other = tmp_path / "t1.nii.gz"
     other.write_bytes(files["t1"].read_bytes())

@@ -128,7 +128,8 @@ def resect(
     """Simulate resections on scans, and write image, cavity and record of each.
 
     A scan ``NAME.nii.gz`` gives ``NAME_resected-0001.nii.gz``, ``NAME_cavity-0001.nii.gz`` and
-    ``NAME_resection-0001.json`` on its own grid; beside them stands ``run.json``.
+    ``NAME_resection-0001.json`` on its own grid; the tree of a folder is mirrored. Beside them
+    stands ``run.json``.
 
     Args:
         inputs: NIfTI files and folders of them.
@@ -146,7 +147,11 @@ def resect(
     patients = _list_patients([Path(each) for each in inputs], options)
     _refuse_existing(patients, folder, options.count, overwrite=overwrite)
     require_writable(folder)
-    settings = {"inputs": [str(each) for each in inputs], "maps": maps, "options": options}
+    settings = {
+        "inputs": [str(each) for each in inputs],
+        "maps": asdict(maps),
+        "options": asdict(options),
+    }
     files = [*(source for patient in patients for source in patient.sources), *maps.files()]
     with recording(folder, "resect", settings, files) as record:
         bar = tqdm(
@@ -192,10 +197,10 @@ def _require_known(what: str, given: Sequence[str], known: Sequence[str]) -> Non
 
 
 def _list_patients(inputs: Sequence[Path], options: ResectOptions) -> list[Patient]:
-    sources = [source for path in inputs for source in _find_images(path)]
-    if not sources:
+    found = [each for path in inputs for each in _find_images(path)]
+    if not found:
         raise DataError("nothing to resect; give files or folders")
-    names = [stem(Path(source.name)) for source in sources]
+    names, sources = [name for name, _ in found], [source for _, source in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"two inputs are called {twice[0]!r}; rename one")
@@ -214,15 +219,16 @@ def _list_patients(inputs: Sequence[Path], options: ResectOptions) -> list[Patie
     ]
 
 
-def _find_images(path: Path) -> list[Path]:
+def _find_images(path: Path) -> list[tuple[str, Path]]:
+    """Name a file, or the files of a folder by their path below it."""
     if not path.exists():
         raise DataError(f"{path} does not exist")
     if not path.is_dir():
-        return [path]
+        return [(stem(Path(path.name)), path)]
     found = [each for each in sorted(path.rglob("*")) if each.name.endswith(ENDINGS)]
     if not found:
         raise DataError(f"{path} holds no NIfTI file (*.nii, *.nii.gz)")
-    return found
+    return [(stem(each.relative_to(path)), each) for each in found]
 
 
 def _refuse_existing(

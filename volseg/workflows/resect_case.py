@@ -23,7 +23,8 @@ from volseg.transforms.anatomy.from_labels import anatomy_from_labels
 from volseg.transforms.anatomy.maps import Anatomy
 from volseg.transforms.resection.naming import guess_contrast
 from volseg.transforms.resection.prior import Prior
-from volseg.transforms.resection.rand import RECORD, RandResectiond
+from volseg.transforms.resection.rand import RandResectiond
+from volseg.transforms.resection.record import RECORD
 from volseg.transforms.synthesis import sample_synthesis, synthesize
 
 
@@ -171,7 +172,7 @@ def simulate(loaded: Loaded, prior: Prior, seed: int, number: int) -> dict[str, 
     if loaded.labels is None:
         image = loaded.images
         contrasts = [
-            guess_contrast(name, channel) if contrast == "auto" else contrast
+            guess_contrast(Path(name).name, channel) if contrast == "auto" else contrast
             for name, contrast, channel in zip(patient.names, patient.contrasts, image, strict=True)
         ]
     else:
@@ -218,6 +219,7 @@ def write_case(
         "images": [path.name for path in targets.images],
         "mask": targets.mask.name,
     }
+    targets.mask.parent.mkdir(parents=True, exist_ok=True)
     write = write_floating if patient.is_label_map else write_like
     for path, source, channel in zip(targets.images, patient.sources, case["image"], strict=True):
         write(path, np.asarray(channel.as_subclass(torch.Tensor)), source)

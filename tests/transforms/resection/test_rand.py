@@ -18,7 +18,8 @@ from volseg.errors import DataError, GeometryError
 from volseg.transforms.anatomy.maps import Anatomy, Side, Tissue
 from volseg.transforms.resection.cavity import Cavity, Content, Solid
 from volseg.transforms.resection.prior import Prior
-from volseg.transforms.resection.rand import RECORD, RandResectiond, make_record
+from volseg.transforms.resection.rand import RandResectiond
+from volseg.transforms.resection.record import RECORD, make_record
 from volseg.transforms.resection.source import Source
 
 LEVELS = {

@@ -7,7 +7,6 @@ which geometry, contents and contrasts depart; see `volseg.transforms.resection`
 What was drawn is a `Cavity`, which is written into the metadata and can be replayed from there.
 """
 
-import json
 import logging
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Self
@@ -20,19 +19,17 @@ from monai.utils import TraceKeys, convert_to_dst_type
 from torch import Tensor
 
 from volseg.errors import DataError
-from volseg.transforms.anatomy.maps import Anatomy, Side
+from volseg.transforms.anatomy.maps import Anatomy
 from volseg.transforms.resection.cavity import Cavity
 from volseg.transforms.resection.naming import guess_contrast
 from volseg.transforms.resection.prior import Prior
+from volseg.transforms.resection.record import RECORD, make_record, read_record
 from volseg.transforms.resection.resect import Resected, resect
 from volseg.transforms.resection.sample import sample_cavity
 from volseg.transforms.resection.source import Source, as_plain, require_grid
 from volseg.transforms.resection.tumour import mark_tumour
 
 logger = logging.getLogger(__name__)
-
-RECORD = "resection"
-"""Key of the metadata under which a resection is recorded."""
 
 Contrasts = str | Mapping[Hashable, str | Sequence[str]]
 
@@ -222,47 +219,6 @@ class RandResectiond(RandomizableTransform, MapTransform, InvertibleTransform):
                 kept = {"patch": patch, "box": done.box, "dtype": before[key].dtype}
                 pushed = self.push_transform(result[key], extra_info=kept)  # type: ignore[no-untyped-call] # MONAI
                 result[key] = pushed
-
-
-def make_record(cavity: Cavity, volume_ml: float) -> dict[str, Any]:
-    """Describe a resection by plain values whose keys are the same for every resection.
-
-    What was drawn is one text, so that records of different cases form a batch.
-
-    Args:
-        cavity: What was drawn.
-        volume_ml: Volume of the mask, in mL.
-
-    Returns:
-        The record.
-    """
-    return {
-        "is_ok": cavity.is_ok,
-        "mode": cavity.mode,
-        "stage": cavity.stage,
-        "side": Side(cavity.side).name.lower(),
-        "volume_ml": round(volume_ml, 4),
-        "cavity": json.dumps(cavity.to_json()),
-    }
-
-
-def read_record(params: Mapping[str, Any]) -> Cavity:
-    """Read back what was drawn.
-
-    Args:
-        params: What `make_record` gave, also after a way through a JSON file; ``cavity`` may be
-            text or plain values.
-
-    Returns:
-        The cavity.
-
-    Raises:
-        DataError: If it holds none.
-    """
-    drawn = params.get("cavity")
-    if drawn is None:
-        raise DataError(f"no record of a resection: it has {sorted(params)} and lacks 'cavity'")
-    return Cavity.from_json(json.loads(drawn) if isinstance(drawn, str) else drawn)
 
 
 def _as_floating(image: Tensor) -> Tensor:
