@@ -2,8 +2,9 @@
 
 Three classes of brightness are found by k-means. Which of the darkest and the brightest is fluid is
 told by how much more frequent it is where the ventricles are and at the brain's surface; of the
-other two, white matter is the one that lies deeper below the hull. What position tells better than brightness (the deep nuclei, the hippocampus, the corpus
-callosum, brainstem and cerebellum) is told by position in the brain's standard frame.
+other two, white matter is the one that lies deeper below the hull. What position tells better than
+brightness (the deep nuclei, the hippocampus, the corpus callosum, brainstem and cerebellum) is told
+by position in the brain's standard frame.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """Where the brain is in a scan of which nothing else is known.
 
 A scan whose skull was removed says so itself: its background is one constant, and what is left is
-no larger than a brain. In a whole head a surface swells from within the upper part of the head until
-it meets the skull. Both work on any MR contrast, since bone is dark in all of them; neither is a
-substitute for a segmentation.
+no larger than a brain. In a whole head a surface swells from within the upper part of the head
+until it meets the skull. Both work on any MR contrast, since bone is dark in all of them; neither
+is a substitute for a segmentation.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional
 
 from volseg.errors import DataError
-from volseg.transforms.anatomy.hull import coarse_factors, shrink
+from volseg.transforms.anatomy.hull import coarse_factors, grow, shrink
 from volseg.transforms.anatomy.surface import Brightness, Surface, fill, sphere, swell
 
 PITCH = 2.0
@@ -36,6 +35,19 @@ HEAD_HEIGHT = 120.0
 """The middle of a head is that of its uppermost part, of this height, in mm."""
 
 START_RADIUS = 38.0
+VERTICES = 642
+
+OVERHANG = 8.0
+"""Beyond its ends a scan is taken to go on as it ends for this many mm."""
+
+FRACTIONS = (0.5, 0.65, 0.8)
+"""Thresholds that are tried in turn, as fractions of the brightness nearby."""
+
+SCALP = 8.0
+"""Skull and scalp together are taken to be at least this thick, in mm."""
+
+LARGEST_SURFACE_ML = 1950.0
+"""A surface that holds more has left the skull, and a stricter threshold is tried."""
 
 
 @dataclass(frozen=True)
@@ -115,22 +127,34 @@ def _refine(solid: Tensor, factors: tuple[int, int, int], like: Tensor) -> Tenso
 
 
 def _find_in_head(image: Tensor, affine: NDArray[np.float64]) -> Tensor:
+    """Let a surface swell in a head, anew from a stricter threshold while it leaves the skull."""
     grid = _resample(image, affine)
     low, high = _thresholds(grid.image[grid.is_seen])
     head = _find_head(grid, low + 0.1 * (high - low))
     centre = _centre(head)
-    start = sphere(642)
-    begun = Surface(start.vertices * START_RADIUS + centre, start.triangles)
     near = np.linalg.norm(np.argwhere(head) * PITCH - centre, axis=1) < START_RADIUS
     middle = float(np.median(grid.image[head][near])) if near.any() else high
-    surface = swell(grid.image, PITCH, begun, Brightness(low, high, middle))
-    first, second, third = grid.image.shape
-    depth = fill(surface, (first, second, third), PITCH)
-    return _bring_back(depth, grid, image, affine) > 0
+    start = sphere(VERTICES)
+    begun = Surface(start.vertices * START_RADIUS + centre, start.triangles)
+    grid.image[_below_scalp(head, grid.is_seen) < SCALP] = low
+    for fraction in FRACTIONS:
+        surface = swell(grid.image, PITCH, begun, Brightness(low, high, middle, fraction))
+        if surface.volume_ml() <= LARGEST_SURFACE_ML:
+            break
+    return _bring_back(surface, grid, image, affine)
+
+
+def _below_scalp(head: NDArray[np.bool_], is_seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Give the distance of each voxel to the air around the head, in mm."""
+    solid = head.copy()
+    for index in range(head.shape[2]):
+        solid[:, :, index] = ndimage.binary_fill_holes(head[:, :, index])
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(solid | ~is_seen, sampling=PITCH)
+    return distance
 
 
 def _resample(image: Tensor, affine: NDArray[np.float64]) -> Grid:
-    """Bring a scan to isotropic voxels along RAS."""
+    """Bring a scan to isotropic voxels along RAS; beyond its ends it goes on as it ends."""
     factors = np.asarray(coarse_factors(np.linalg.norm(affine[:3, :3], axis=0)))
     coarse = shrink(image, coarse_factors(np.linalg.norm(affine[:3, :3], axis=0))).numpy()
     matrix = affine.copy()
@@ -139,15 +163,15 @@ def _resample(image: Tensor, affine: NDArray[np.float64]) -> Grid:
     corners = np.stack(np.meshgrid(*[(0, count - 1) for count in coarse.shape]), -1).reshape(-1, 3)
     places = corners @ matrix[:3, :3].T + matrix[:3, 3]
     origin = places.min(axis=0)
-    shape = np.ceil((places.max(axis=0) - origin) / PITCH).astype(int) + 1
+    shape = tuple(np.ceil((places.max(axis=0) - origin) / PITCH).astype(int) + 1)
     inverse = np.linalg.inv(matrix)
-    linear = inverse[:3, :3] * PITCH
-    offset = inverse[:3, :3] @ origin + inverse[:3, 3]
-    index = ndimage.affine_transform(
-        coarse, linear, offset, tuple(shape), order=1, mode="constant", cval=np.nan
-    )
-    is_seen = np.isfinite(index)
-    return Grid(np.where(is_seen, index, 0).astype(np.float32), is_seen, origin)
+    way = (inverse[:3, :3] * PITCH, inverse[:3, :3] @ origin + inverse[:3, 3], shape)
+    values = ndimage.affine_transform(coarse, *way, order=1, mode="nearest")
+    ones = np.ones(coarse.shape, dtype=np.uint8)
+    is_seen = ndimage.affine_transform(ones, *way, order=0, mode="grid-constant") > 0
+    beyond = ndimage.distance_transform_edt(~is_seen, sampling=PITCH)
+    values[beyond > OVERHANG] = coarse.min()
+    return Grid(values.astype(np.float32), is_seen, origin)
 
 
 def _thresholds(values: NDArray[np.float32]) -> tuple[float, float]:
@@ -157,7 +181,10 @@ def _thresholds(values: NDArray[np.float32]) -> tuple[float, float]:
 
 
 def _find_head(grid: Grid, threshold: float) -> NDArray[np.bool_]:
-    return ndimage.binary_fill_holes(_largest(grid.image > threshold))
+    head: NDArray[np.bool_] = ndimage.binary_fill_holes(
+        _largest((grid.image > threshold) & grid.is_seen)
+    )
+    return head
 
 
 def _centre(head: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -168,35 +195,25 @@ def _centre(head: NDArray[np.bool_]) -> NDArray[np.float64]:
         raise DataError("no head was found in the image; give a mask or a label map")
     top = int(tall[-1])
     upper = np.argwhere(head[:, :, max(0, top - int(HEAD_HEIGHT / PITCH)) : top + 1])
-    middle = (upper.min(axis=0) + upper.max(axis=0)) / 2 * PITCH
-    middle[2] = max(top * PITCH - START_BELOW_VERTEX, START_RADIUS)
+    middle: NDArray[np.float64] = (upper.min(axis=0) + upper.max(axis=0)) / 2 * PITCH
+    bottom = int(tall[0])
+    middle[2] = max(top * PITCH - START_BELOW_VERTEX, (top + bottom) / 2 * PITCH)
     return middle
 
 
-def _bring_back(
-    depth: NDArray[np.float32], grid: Grid, image: Tensor, affine: NDArray[np.float64]
-) -> Tensor:
-    """Interpolate depths on the isotropic grid at the voxels of the scan."""
-    to_grid = np.eye(4)
-    to_grid[:3, :3] = affine[:3, :3] / PITCH
-    to_grid[:3, 3] = (affine[:3, 3] - grid.origin) / PITCH
-    sizes = np.asarray(depth.shape, dtype=np.float64)
-    # affine_grid counts from -1 to 1 over whole volumes, last axis first.
-    ours = np.eye(4)
-    shape = np.asarray(image.shape, dtype=np.float64)
-    ours[:3, :3] = np.diag(shape / 2)
-    ours[:3, 3] = (shape - 1) / 2
-    theirs = np.eye(4)
-    theirs[:3, :3] = np.diag(2 / sizes)
-    theirs[:3, 3] = 1 / sizes - 1
-    way = (theirs @ to_grid @ ours)[:3]
-    flipped = way[::-1, [2, 1, 0, 3]].copy()
-    places = functional.affine_grid(
-        torch.from_numpy(flipped)[None].float(), [1, 1, *image.shape], align_corners=False
-    )
-    volume = torch.from_numpy(depth)[None, None]
-    sampled = functional.grid_sample(volume, places, padding_mode="border", align_corners=False)
-    return sampled[0, 0]
+def _bring_back(surface: Surface, grid: Grid, image: Tensor, affine: NDArray[np.float64]) -> Tensor:
+    """Mark the voxels of the scan that lie within the surface, ``(D, H, W)``, bool."""
+    pitch = 2 * PITCH
+    first, second, third = (-(-count // 2) for count in grid.image.shape)
+    depth = fill(surface, (first, second, third), pitch)
+    factors = coarse_factors(np.linalg.norm(affine[:3, :3], axis=0))
+    middle = affine[:3, 3] + affine[:3, :3] @ ((np.asarray(factors) - 1) / 2)
+    linear = affine[:3, :3] * np.asarray(factors) / pitch
+    offset = (middle - grid.origin) / pitch
+    sizes = tuple(-(-count // each) for count, each in zip(image.shape, factors, strict=True))
+    coarse = ndimage.affine_transform(depth, linear, offset, sizes, order=1, mode="nearest")
+    first, second, third = image.shape
+    return grow(torch.from_numpy(coarse), factors, (first, second, third)) > 0
 
 
 def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

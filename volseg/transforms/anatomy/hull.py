@@ -119,9 +119,9 @@ def hull_depth(brain: Tensor, spacing: NDArray[np.float64], closing: float = CLO
     padded = np.pad(coarse, [(each, each) for each in margin])
     signed = _closed_distance(padded, edges, closing)
     window = tuple(slice(a, a + b) for a, b in zip(margin, coarse.shape, strict=True))
-    signed = torch.from_numpy(np.ascontiguousarray(signed[window], dtype=np.float32))
+    surface = torch.from_numpy(np.ascontiguousarray(signed[window], dtype=np.float32))
     first, second, third = brain.shape
-    fine = grow(signed, factors, (first, second, third)) + float(spacing.min()) / 2
+    fine = grow(surface, factors, (first, second, third)) + float(spacing.min()) / 2
     steps = (fine / DEPTH_STEP).round_().clamp_(0, 255).to(torch.uint8)
     return torch.where(brain & (steps == 0), torch.ones_like(steps), steps)
 

@@ -25,7 +25,10 @@ DEEP_REACH = 20.0
 SHALLOW_REACH = 10.0
 """How far below a vertex the darkest and the brightest are looked for, in mm (eq. 10 and 11)."""
 
-ITERATIONS = (400, 200)
+LARGEST_OVERHANG = 8.0
+"""No vertex leaves the image by more, in mm; beyond its ends the image goes on as it ends."""
+
+ITERATIONS = (250, 80)
 """Steps before and after the surface is refined."""
 
 
@@ -78,6 +81,11 @@ class Surface:
         )
         unit: Floats = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
         return unit
+
+    def volume_ml(self) -> float:
+        """Give the volume within, in mL."""
+        corners = (self.vertices - self.vertices.mean(axis=0))[self.triangles]
+        return abs(float(np.linalg.det(corners).sum())) / 6000
 
     def distances(self, points: Floats) -> Floats:
         """Give about how far points lie below the surface, positive within.
@@ -152,7 +160,8 @@ def _relax(
     vertices = surface.vertices.copy()
     bend = (1 / SMALLEST_BEND + 1 / LARGEST_BEND) / 2
     slope = 6 / (1 / SMALLEST_BEND - 1 / LARGEST_BEND)
-    padded = np.pad(image, 1, mode="constant", constant_values=brightness.low)
+    lowest = np.full(3, -LARGEST_OVERHANG)
+    highest = np.array(image.shape) * spacing + LARGEST_OVERHANG
     for _ in range(iterations):
         normals = Surface(vertices, surface.triangles).normals()
         around = vertices[neighbours] - vertices[:, None]
@@ -161,7 +170,7 @@ def _relax(
         along = (pull * normals).sum(axis=1)
         bent = 2 * np.abs(along) / edge**2
         smoothing = (1 + np.tanh(slope * (bent - bend))) / 2
-        push = _push(padded, spacing, vertices, normals, brightness)
+        push = _push(image, spacing, vertices, normals, brightness)
         outward = along[:, None] * normals
         vertices = (
             vertices
@@ -169,11 +178,12 @@ def _relax(
             + smoothing[:, None] * outward
             + 0.05 * edge * push[:, None] * normals
         )
+        np.clip(vertices, lowest, highest, out=vertices)
     return Surface(vertices, surface.triangles)
 
 
 def _push(
-    padded: NDArray[np.float32],
+    image: NDArray[np.float32],
     spacing: float,
     vertices: Floats,
     normals: Floats,
@@ -182,9 +192,9 @@ def _push(
     """Say how hard each vertex is pushed outwards (Smith 2002, eq. 10 to 13)."""
     reach = np.arange(0, DEEP_REACH + 1e-6, spacing)
     places = vertices[:, None] - reach[:, None] * normals[:, None]
-    index = np.rint(places / spacing).astype(np.int64) + 1
-    np.clip(index, 0, np.array(padded.shape) - 1, out=index)
-    values = padded[index[..., 0], index[..., 1], index[..., 2]]
+    index = np.rint(places / spacing).astype(np.int64)
+    np.clip(index, 0, np.array(image.shape) - 1, out=index)
+    values = image[index[..., 0], index[..., 1], index[..., 2]]
     darkest = np.clip(values.min(axis=1), brightness.low, brightness.middle)
     shallow = values[:, : int(SHALLOW_REACH / spacing) + 1].max(axis=1)
     brightest = np.clip(shallow, brightness.floor, brightness.middle)
