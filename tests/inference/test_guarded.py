@@ -164,3 +164,13 @@ def test_monai_resolves_the_rest_of_the_configuration_without_the_guard(folder):
     config = Bundle.find(folder / "guarded_segmentation").config("inference")
     assert config.get_parsed_content("inferer").roi_size == (32, 32, 32)
     assert config.get_parsed_content("guard").least_ml == 0.2
+
+
+def test_the_bundle_that_comes_with_volseg_has_the_limits_that_the_page_names(repository):
+    config = Bundle.find("resection_cavity_segmentation").config("inference")
+    guard = config.get_parsed_content("guard")
+    assert (guard.stage, list(guard.usual_ml)) == ("auto", [0.84, 83.8])
+    page = (repository / "docs" / "howto" / "cavities.md").read_text()
+    assert f"parts with less than {guard.least_ml:g} mL of evidence are removed" in page
+    assert f"no part has evidence of {guard.convincing_ml:g} mL" in page
+    assert f"between {guard.usual_ml[0]:g} and {guard.usual_ml[1]:g} mL" in page
