@@ -30,7 +30,7 @@ def test_scaled_whole_numbers_are_rounded_to_their_steps_and_held_in_range(tmp_p
     source = store(tmp_path / "scan.nii.gz", stored, slope=6.5, inter=-10.0)
     values = read_volume(source)[0].astype(np.float32)
     highest = np.iinfo(dtype).max
-    values[0, 0, 0] = 6.5 * 7 - 10 + 3.0  # nearest to step 7
+    values[0, 0, 0] = 6.5 * 7 - 10 - 3.0  # nearest to step 7
     values[0, 0, 1] = 1e7
     values[0, 0, 2] = -1e7
     write_like(tmp_path / "out.nii.gz", values, source)

@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from tests.transforms.resection.heads import make_head
 from volseg.cli.main import main
-from volseg.data.geometry import verify_mask
+from volseg.data.geometry import SPATIAL_FIELDS, verify_mask
+from volseg.data.headers import read_raw_header
 from volseg.data.volumes import read_volume
 from volseg.errors import DataError
 from volseg.transforms.anatomy.maps import Side, Tissue
@@ -190,6 +191,27 @@ def test_scaled_bytes_stay_scaled_bytes_and_unchanged_voxels_keep_every_bit(file
     mask = voxels(tmp_path / "out" / "mr_cavity-0001.nii.gz") > 0
     assert 0 < changed.sum() < 0.4 * stored.size
     assert changed[mask].mean() > 0.8
+
+
+@pytest.mark.real
+def test_a_real_oblique_scan_of_scaled_bytes_keeps_its_header(shared_data, tmp_path):
+    source = shared_data / "brain_mri" / "MR_Gd.nii.gz"
+    made = resect([source], tmp_path, options=LESION)
+    assert made.is_complete
+    before, after = nib.load(source), nib.load(tmp_path / "MR_Gd_resected-0001.nii.gz")
+    for field in (*SPATIAL_FIELDS[1:], "scl_slope", "scl_inter"):
+        np.testing.assert_array_equal(
+            read_raw_header(after)[field], read_raw_header(before)[field], err_msg=field
+        )
+    raw = [np.asarray(image.dataobj.get_unscaled()) for image in (before, after)]
+    assert raw[1].dtype == raw[0].dtype == np.uint8
+    mask = voxels(tmp_path / "MR_Gd_cavity-0001.nii.gz") > 0
+    record = made.cases[0].record
+    assert record["contrasts"] == {"MR_Gd": "T1c"}
+    assert mask.sum() * abs(np.linalg.det(before.affine[:3, :3])) == pytest.approx(
+        1000 * record["volume_ml"], rel=1e-3
+    )
+    assert 0 < (raw[0] != raw[1]).mean() < 0.2
 
 
 def test_images_are_made_of_label_maps(files, tmp_path):
