@@ -1,0 +1,180 @@
+"""Cross simulators: how a network segments its own cavities, resector's, and none at all.
+
+``prepare FOLDER`` writes healthy heads that were never trained on: label maps 13 to 15 in four
+contrasts, some of them stripped of their skulls, and the same label maps renumbered for resector.
+Then ``peer_resector.py FOLDER`` makes cases in resector's own environment. ``own FOLDER`` makes cases
+with volseg, and ``measure FOLDER --bundle BUNDLE`` segments all of them through `volseg.segment`:
+
+- Dice on volseg's own cavities, on resector's, and on resector's after a blur of 0.7 mm;
+- millilitres of cavity found in the healthy heads, and in real scans of people never operated on.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import nibabel as nib
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from volseg.data.volumes import read_volume
+from volseg.transforms.anatomy.from_labels import anatomy_from_labels
+from volseg.transforms.resection.prior import Prior
+from volseg.transforms.resection.resect import resect
+from volseg.transforms.resection.sample import sample_cavity
+from volseg.transforms.synthesis import synthesize
+from volseg.transforms.synthesis_draw import sample_synthesis
+from volseg.workflows.segment import segment
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+NUMBERS = (13, 14, 15)
+
+CONTRASTS = ("T1", "T2", "FLAIR", "unknown")
+
+BLUR = 0.7
+"""In mm: the standard deviation that takes away the white noise of resector's texture."""
+
+FREESURFER_TO_GIF = {
+    2: 46, 41: 45, 3: 44, 42: 43, 4: 53, 43: 52, 5: 51, 44: 50, 7: 42, 46: 41, 8: 40, 47: 39,
+    10: 61, 49: 60, 11: 38, 50: 37, 12: 59, 51: 58, 13: 57, 52: 56, 14: 5, 15: 12, 16: 36,
+    17: 49, 53: 48, 18: 33, 54: 32, 24: 1, 25: 55, 57: 54, 26: 31, 58: 24, 28: 63, 60: 62,
+    30: 65, 62: 64, 72: 16, 85: 70,
+}  # fmt: skip
+"""Numbers of the same structures; what lies outside the brain is 0 for resector."""
+
+UNOPERATED = (
+    "brain_mri/chris_t1.nii.gz",
+    "brain_mri/chris_PD.nii.gz",
+    *(
+        f"Dataset902_GliomaBraTS2013/imagesTr/brats_2013_pat000{number}_1_000{channel}.nii.gz"
+        for number in (4, 5, 6)
+        for channel in (0, 1)
+    ),
+)
+"""Real scans of people who were never operated on; the gliomas are no cavities either."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do one of the steps."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=("prepare", "own", "measure"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--bundle", default="resection_cavity_segmentation")
+    parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    if args.step == "prepare":
+        prepare(args.folder, args.data, args.seed)
+    elif args.step == "own":
+        operate(args.folder, args.data, args.seed)
+    else:
+        report(args.folder, args.data, args.bundle)
+
+
+def prepare(folder: Path, data: Path, seed: int) -> None:
+    """Write healthy heads and their numbers for resector, one grid, RAS."""
+    (folder / "heads").mkdir(parents=True, exist_ok=True)
+    for number in NUMBERS:
+        labels, affine = read_labels(data, number)
+        gif = np.zeros(600, dtype=np.uint8)
+        for ours, theirs in FREESURFER_TO_GIF.items():
+            gif[ours] = theirs
+        for index, contrast in enumerate(CONTRASTS):
+            random = np.random.RandomState(seed + 10 * number + index)
+            present = [int(each) for each in np.unique(labels)]
+            drawn = sample_synthesis(present, random, {contrast: 1.0})
+            image = synthesize(torch.from_numpy(labels), drawn, (1.0, 1.0, 1.0))[0].numpy()
+            name = f"labelmap{number}_{contrast}"
+            save(folder / "heads" / f"{name}_image.nii.gz", image.astype(np.float32), affine)
+            save(folder / "heads" / f"{name}_gif.nii.gz", gif[labels], affine)
+
+
+def operate(folder: Path, data: Path, seed: int) -> None:
+    """Make own cases of the same heads; every one has a cavity."""
+    modes = {name: w for name, w in Prior().modes.items() if name not in ("none", "flap_only")}
+    for kind in ("own_images", "own_masks"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for number in NUMBERS:
+        labels, affine = read_labels(data, number)
+        anatomy = anatomy_from_labels(torch.from_numpy(labels), affine)
+        for index, contrast in enumerate(CONTRASTS):
+            name = f"labelmap{number}_{contrast}"
+            head = nib.load(folder / "heads" / f"{name}_image.nii.gz")
+            image = torch.from_numpy(head.get_fdata(dtype=np.float32))[None]
+            random = np.random.RandomState(seed + 100 + 10 * number + index)
+            for draw in range(2):
+                cavity = sample_cavity(anatomy, random, Prior(modes=modes))
+                done = resect(image, anatomy, cavity, [contrast])
+                case = f"{name}-{draw}.nii.gz"
+                save(folder / "own_images" / case, done.image[0].numpy(), affine)
+                save(folder / "own_masks" / case, done.mask[0].numpy(), affine)
+
+
+def read_labels(data: Path, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read a label map in RAS, cut to the head."""
+    path = data / "brain_labelmaps" / f"training_seg_{number:02d}.nii.gz"
+    volume = nib.as_closest_canonical(nib.load(path))
+    labels = np.rint(np.asarray(volume.dataobj)).astype(np.int16)
+    inside = np.argwhere(labels > 0)
+    first, last = np.maximum(inside.min(0) - 8, 0), inside.max(0) + 9
+    box = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ first
+    return np.ascontiguousarray(labels[box]), affine
+
+
+def report(folder: Path, data: Path, bundle: str) -> None:
+    """Segment everything and write ``crossing.json``."""
+    blurred = folder / "blurred_images"
+    blurred.mkdir(exist_ok=True)
+    for path in sorted((folder / "images").glob("*.nii.gz")):
+        scan = nib.load(path)
+        save(blurred / path.name, gaussian_filter(scan.get_fdata(), BLUR), scan.affine)
+    result = {
+        "own": cavities(folder / "own_images", folder / "own_masks", bundle),
+        "resector": cavities(folder / "images", folder / "masks", bundle),
+        "resector, blurred": cavities(blurred, folder / "masks", bundle),
+        "healthy, synthetic": found(sorted((folder / "heads").glob("*_image.nii.gz")), bundle),
+        "unoperated, real": found([data / name for name in UNOPERATED], bundle),
+    }
+    (folder / "crossing.json").write_text(json.dumps(result, indent=2) + "\n")
+    for name, scores in result.items():
+        print(name, scores["summary"])
+
+
+def cavities(images: Path, masks: Path, bundle: str) -> dict[str, object]:
+    """Score the cavities of a folder."""
+    output = images.with_name(f"{images.name}_found")
+    segment([images], bundle, output, overwrite=True)
+    scores = {}
+    for path in sorted(masks.glob("*.nii.gz")):
+        truth, guess = read_volume(path)[0] > 0, read_volume(output / path.name)[0] > 0
+        scores[path.name] = 2 * int((truth & guess).sum()) / max(1, int(truth.sum() + guess.sum()))
+    values = list(scores.values())
+    low, high = np.percentile(values, [25, 75])
+    summary = f"{len(values)} cases, Dice median {median(values):.3f} [{low:.3f}, {high:.3f}]"
+    return {"summary": summary, "dice": scores}
+
+
+def found(images: Sequence[Path], bundle: str) -> dict[str, object]:
+    """Measure what is found where there is nothing."""
+    output = images[0].parent.with_name("healthy_found") / images[0].name.split("_")[0]
+    summary = segment(images, bundle, output, overwrite=True)
+    volumes = {Path(case.source).name: sum(case.volumes_ml.values()) for case in summary.cases}
+    clean = sum(volume <= 1 for volume in volumes.values())
+    text = f"{clean} of {len(volumes)} within 1 mL, most {max(volumes.values()):.2f} mL"
+    return {"summary": text, "ml": volumes}
+
+
+def save(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
+    """Write a volume."""
+    nib.save(nib.Nifti1Image(values, affine), path)
+
+
+if __name__ == "__main__":
+    main()
