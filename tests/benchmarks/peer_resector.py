@@ -1,10 +1,11 @@
 """Run resector, the published simulator, on heads that `resection_crossing` has prepared.
 
 It runs in an environment of its own, since it needs VTK and TorchIO:
-``pip install resector==0.2.10``, then ``python peer_resector.py FOLDER [--seconds]``. For each ``HEAD_image.nii.gz`` with its
-``HEAD_gif.nii.gz`` in FOLDER/heads it writes ``NAME.nii.gz`` into FOLDER/images and FOLDER/masks, and
-``cases.json``, the parameters it drew. Every second case has its white-matter lesion and clot, the
-others neither. ``--seconds`` measures instead: CPU seconds of one draw, without preparation.
+``pip install resector==0.2.10``, then ``python peer_resector.py FOLDER [--seconds]``. For each
+``HEAD_image.nii.gz`` with its ``HEAD_gif.nii.gz`` in FOLDER/heads it writes ``NAME.nii.gz`` into
+FOLDER/images and FOLDER/masks, and ``cases.json``, the parameters it drew. Every second case has
+the white-matter lesion and the clot, the others neither. ``--seconds`` measures instead: CPU
+seconds of one draw, without preparation.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
 ``prepare FOLDER`` writes healthy heads that were never trained on: label maps 13 to 15 in four
 contrasts, some of them stripped of their skulls, and the same label maps renumbered for resector.
-Then ``peer_resector.py FOLDER`` makes cases in resector's own environment. ``own FOLDER`` makes cases
-with volseg, and ``measure FOLDER --bundle BUNDLE`` segments all of them through `volseg.segment`:
+Then ``peer_resector.py FOLDER`` makes cases in resector's own environment. ``own FOLDER`` makes
+cases with volseg, and ``measure FOLDER --bundle BUNDLE`` segments all of them:
 
 - Dice on volseg's own cavities, on resector's, and on resector's after a blur of 0.7 mm;
 - millilitres of cavity found in the healthy heads, and in real scans of people never operated on.
