@@ -7,13 +7,13 @@ brightness (the deep nuclei, the hippocampus, the corpus callosum, brainstem and
 by position in the brain's standard frame.
 """
 
+from enum import IntFlag
+
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from volseg.transforms.anatomy.lobes import Frame
 from volseg.transforms.anatomy.maps import DEPTH_STEP, Lobe, Tissue
 
 SAMPLES = 30_000
@@ -30,11 +30,22 @@ VENTRICLE_DEPTH = 18.0
 _FLUID, _GREY, _WHITE = 0, 1, 2
 
 
+class Region(IntFlag):
+    """Where structures are in an average brain; the regions overlap."""
+
+    VENTRICLES = 1
+    CENTRE = 2
+    NUCLEI = 4
+    LIMBIC = 8
+    CALLOSUM = 16
+    STEM = 32
+
+
 def tissue_of_image(
     image: Tensor,
     depth: Tensor,
     lobe: Tensor,
-    places: tuple[Tensor, Tensor, Tensor],
+    region: Tensor,
     brain: Tensor,
 ) -> Tensor:
     """Tell what the voxels of a brain are made of from brightness and place.
@@ -43,26 +54,24 @@ def tissue_of_image(
         image: Of any contrast, ``(D, H, W)``, float32.
         depth: Below the hull, in steps of 0.5 mm, ``(D, H, W)``, uint8.
         lobe: `Lobe` of each voxel, ``(D, H, W)``.
-        places: x, y and z in the standard frame, in mm, ``(D, H, W)`` each.
+        region: Bits of `Region` at each voxel, ``(D, H, W)``, uint8.
         brain: Mask of the brain, ``(D, H, W)``, bool; what else lies below the hull is fluid.
 
     Returns:
         `Tissue`, ``(D, H, W)``, uint8; `Tissue.AIR` outside the hull.
     """
     smooth = functional.avg_pool3d(image[None], 3, stride=1, padding=1, count_include_pad=False)[0]
-    kind = _classify(smooth, depth, places, brain)
+    kind = _classify(smooth, depth, region, brain)
     kind[~brain] = _FLUID
-    table = torch.tensor([Tissue.FLUID, Tissue.CORTEX, Tissue.WHITE], dtype=torch.uint8)
-    tissue = table[kind.long()]
-    _place_structures(tissue, depth, places)
-    _place_below(tissue, lobe, places)
+    table = np.array([Tissue.FLUID, Tissue.CORTEX, Tissue.WHITE], dtype=np.uint8)
+    tissue = torch.from_numpy(table[kind.numpy()])
+    _place_structures(tissue, depth, region)
+    _place_below(tissue, lobe, region)
     tissue[depth == 0] = int(Tissue.AIR)
     return tissue
 
 
-def _classify(
-    image: Tensor, depth: Tensor, places: tuple[Tensor, Tensor, Tensor], brain: Tensor
-) -> Tensor:
+def _classify(image: Tensor, depth: Tensor, region: Tensor, brain: Tensor) -> Tensor:
     """Tell fluid, grey and white matter apart, ``(D, H, W)``, uint8."""
     step = max(1, int((int(brain.sum()) / SAMPLES) ** (1 / 3)))
     thin = (slice(None, None, step),) * 3
@@ -71,7 +80,7 @@ def _classify(
     centres = _three_means(values)
     borders = (centres[1:] + centres[:-1]) / 2
     classes = torch.bucketize(values, borders)
-    inner = _is_ventricular(*(each[thin][chosen] for each in places))
+    inner = _is_in(region[thin][chosen], Region.VENTRICLES)
     outer = below <= SHELL / DEPTH_STEP
     dark, bright = (
         _excess(classes == each, inner) * _excess(classes == each, outer) for each in (0, 2)
@@ -80,9 +89,10 @@ def _classify(
     order = [0, 1, 2] if is_dark else [2, 1, 0]
     if below[classes == order[1]].mean() > below[classes == order[2]].mean():
         order = [order[0], order[2], order[1]]
-    table = torch.zeros(3, dtype=torch.uint8)
-    table[order] = torch.tensor([_FLUID, _GREY, _WHITE], dtype=torch.uint8)
-    return table[torch.bucketize(image, borders)]
+    table = np.zeros(3, dtype=np.uint8)
+    table[order] = (_FLUID, _GREY, _WHITE)
+    brighter = (image > borders[0]).to(torch.uint8) + (image > borders[1]).to(torch.uint8)
+    return torch.from_numpy(table[brighter.numpy()])
 
 
 def _excess(kind: Tensor, where: Tensor) -> float:
@@ -110,10 +120,30 @@ def _three_means(values: Tensor) -> Tensor:
     return centres
 
 
-def _is_ventricular(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    """Mark where the bodies and horns of the lateral ventricles are in an average brain."""
-    front = (x.abs() < 4 + 0.25 * (30 - y)) & (x.abs() > 3) & (y > -40) & (y < 28)
-    return front & (x.abs() < 22) & (z > 2) & (z < 26)
+def regions(places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Mark where structures are in an average brain.
+
+    Args:
+        places: x, y and z in the standard frame, in mm, of any one shape.
+
+    Returns:
+        Bits of `Region`, uint8, of the same shape.
+    """
+    x, y, z = places
+    away = x.abs()
+    horns = (away > 3) & (away < 4 + 0.25 * (30 - y)) & (away < 22)
+    marks = {
+        Region.VENTRICLES: horns & (y > -40) & (y < 28) & (z > 2) & (z < 26),
+        Region.CENTRE: _near(places, (0, -18, 8), (42, 62, 30)),
+        Region.NUCLEI: _near(places, (17, -6, 5), (15, 24, 16)),
+        Region.LIMBIC: _near(places, (26, -18, -16), (9, 24, 9)),
+        Region.CALLOSUM: _near(places, (0, -10, 14), (6, 42, 20)) & (away < 5),
+        Region.STEM: (away < 16) & (y > -40 + 0.12 * z),
+    }
+    result = torch.zeros(x.shape, dtype=torch.uint8)
+    for region, mark in marks.items():
+        result |= mark.to(torch.uint8) * int(region)
+    return result
 
 
 def _near(
@@ -131,45 +161,28 @@ def _near(
     return parts[0] ** 2 + parts[1] ** 2 + parts[2] ** 2 <= 1
 
 
-def _place_structures(tissue: Tensor, depth: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> None:
+def _is_in(region: Tensor, wanted: Region) -> Tensor:
+    return (region & int(wanted)) > 0
+
+
+def _place_structures(tissue: Tensor, depth: Tensor, region: Tensor) -> None:
     """Mark ventricles, deep nuclei, hippocampus, amygdala and corpus callosum, in place."""
-    x, _, _ = places
     is_fluid = tissue == int(Tissue.FLUID)
     is_deep = depth > VENTRICLE_DEPTH / DEPTH_STEP
-    central = _near(places, (0, -18, 8), (42, 62, 30))
-    tissue[is_fluid & is_deep & central] = int(Tissue.VENTRICLE)
-    nuclei = _near(places, (17, -6, 5), (15, 24, 16)) & ~is_fluid
+    tissue[is_fluid & is_deep & _is_in(region, Region.CENTRE)] = int(Tissue.VENTRICLE)
+    nuclei = _is_in(region, Region.NUCLEI) & ~is_fluid
     tissue[nuclei & (depth > RIBBON / DEPTH_STEP)] = int(Tissue.DEEP)
-    tissue[_near(places, (26, -18, -16), (9, 24, 9)) & ~is_fluid] = int(Tissue.LIMBIC)
+    tissue[_is_in(region, Region.LIMBIC) & ~is_fluid] = int(Tissue.LIMBIC)
     is_white = tissue == int(Tissue.WHITE)
-    callosum = _near(places, (0, -10, 14), (6, 42, 20)) & (x.abs() < 5)
-    tissue[is_white & callosum] = int(Tissue.CALLOSUM)
+    tissue[is_white & _is_in(region, Region.CALLOSUM)] = int(Tissue.CALLOSUM)
 
 
-def _place_below(tissue: Tensor, lobe: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> None:
+def _place_below(tissue: Tensor, lobe: Tensor, region: Tensor) -> None:
     """Mark brainstem and cerebellum, in place."""
     below = lobe == int(Lobe.INFRATENTORIAL)
     is_grey = (tissue == int(Tissue.CORTEX)) | (tissue == int(Tissue.DEEP))
     is_white = (tissue == int(Tissue.WHITE)) | (tissue == int(Tissue.CALLOSUM))
-    x, y, z = places
-    stem = (x.abs() < 16) & (y > -40 + 0.12 * z) & (is_grey | is_white)
     tissue[below & is_grey] = int(Tissue.CEREBELLUM_CORTEX)
     tissue[below & is_white] = int(Tissue.CEREBELLUM_WHITE)
+    stem = _is_in(region, Region.STEM) & (is_grey | is_white)
     tissue[below & stem] = int(Tissue.BRAINSTEM)
-
-
-def places_of(
-    frame: Frame, affine: NDArray[np.float64], size: tuple[int, int, int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the standard coordinates of each voxel of a grid.
-
-    Args:
-        frame: The brain's standard frame.
-        affine: From voxel indices to RAS mm, ``(4, 4)``.
-        size: Voxels along each axis.
-
-    Returns:
-        x, y and z, in mm, ``(D, H, W)`` each.
-    """
-    first, second, third = (frame.coordinate(axis, affine, size) for axis in range(3))
-    return first, second, third

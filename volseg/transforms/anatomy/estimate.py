@@ -15,7 +15,14 @@ from scipy import ndimage
 from torch import Tensor
 
 from volseg.errors import DataError
-from volseg.transforms.anatomy.hull import coarse_factors, grow, shrink
+from volseg.transforms.anatomy.hull import (
+    coarse_affine,
+    coarse_factors,
+    grow,
+    shrink,
+    size_of,
+    spread,
+)
 from volseg.transforms.anatomy.surface import Brightness, Surface, fill, sphere, swell
 
 PITCH = 2.0
@@ -116,14 +123,7 @@ def find_stripped(image: Tensor, affine: NDArray[np.float64]) -> Tensor | None:
     volume = float(solid.sum()) * voxel_ml * int(np.prod(factors))
     if not SMALLEST_BRAIN_ML <= volume <= LARGEST_BRAIN_ML:
         return None
-    return _refine(torch.from_numpy(solid), factors, image)
-
-
-def _refine(solid: Tensor, factors: tuple[int, int, int], like: Tensor) -> Tensor:
-    """Bring a coarse mask to the voxels of an image."""
-    for axis, factor in enumerate(factors):
-        solid = solid.repeat_interleave(factor, dim=axis)
-    return solid[: like.shape[0], : like.shape[1], : like.shape[2]]
+    return spread(torch.from_numpy(solid), factors, size_of(image))
 
 
 def _find_in_head(image: Tensor, affine: NDArray[np.float64]) -> Tensor:
@@ -155,11 +155,9 @@ def _below_scalp(head: NDArray[np.bool_], is_seen: NDArray[np.bool_]) -> NDArray
 
 def _resample(image: Tensor, affine: NDArray[np.float64]) -> Grid:
     """Bring a scan to isotropic voxels along RAS; beyond its ends it goes on as it ends."""
-    factors = np.asarray(coarse_factors(np.linalg.norm(affine[:3, :3], axis=0)))
-    coarse = shrink(image, coarse_factors(np.linalg.norm(affine[:3, :3], axis=0))).numpy()
-    matrix = affine.copy()
-    matrix[:3, 3] += affine[:3, :3] @ ((factors - 1) / 2)
-    matrix[:3, :3] = affine[:3, :3] * factors
+    factors = coarse_factors(np.linalg.norm(affine[:3, :3], axis=0))
+    coarse = shrink(image, factors).numpy()
+    matrix = coarse_affine(affine, factors)
     corners = np.stack(np.meshgrid(*[(0, count - 1) for count in coarse.shape]), -1).reshape(-1, 3)
     places = corners @ matrix[:3, :3].T + matrix[:3, 3]
     origin = places.min(axis=0)
@@ -207,13 +205,11 @@ def _bring_back(surface: Surface, grid: Grid, image: Tensor, affine: NDArray[np.
     first, second, third = (-(-count // 2) for count in grid.image.shape)
     depth = fill(surface, (first, second, third), pitch)
     factors = coarse_factors(np.linalg.norm(affine[:3, :3], axis=0))
-    middle = affine[:3, 3] + affine[:3, :3] @ ((np.asarray(factors) - 1) / 2)
-    linear = affine[:3, :3] * np.asarray(factors) / pitch
-    offset = (middle - grid.origin) / pitch
+    matrix = coarse_affine(affine, factors)
+    linear, offset = matrix[:3, :3] / pitch, (matrix[:3, 3] - grid.origin) / pitch
     sizes = tuple(-(-count // each) for count, each in zip(image.shape, factors, strict=True))
     coarse = ndimage.affine_transform(depth, linear, offset, sizes, order=1, mode="nearest")
-    first, second, third = image.shape
-    return grow(torch.from_numpy(coarse), factors, (first, second, third)) > 0
+    return grow(torch.from_numpy(coarse), factors, size_of(image)) > 0
 
 
 def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -11,11 +11,18 @@ from scipy import ndimage
 from torch import Tensor
 
 from volseg.errors import DataError, GeometryError
-from volseg.transforms.anatomy.classes import places_of, tissue_of_image
+from volseg.transforms.anatomy.classes import regions, tissue_of_image
 from volseg.transforms.anatomy.estimate import estimate_brain
-from volseg.transforms.anatomy.from_labels import lobes_on_grid
-from volseg.transforms.anatomy.hull import Box, coarse_factors, find_box, hull_depth, shrink
-from volseg.transforms.anatomy.lobes import frame_of_brain, side_of
+from volseg.transforms.anatomy.hull import (
+    Box,
+    coarse_factors,
+    find_box,
+    hull_depth,
+    shrink,
+    size_of,
+    spread,
+)
+from volseg.transforms.anatomy.lobes import frame_of_brain, lobe_of, places_on_grid, side_of
 from volseg.transforms.anatomy.maps import Anatomy, Lobe, Tissue
 from volseg.transforms.anatomy.plane import find_symmetry_plane
 
@@ -23,6 +30,9 @@ __all__ = ["anatomy_from_brain", "anatomy_from_image", "estimate_brain"]
 
 SKULL_REACH = 16.0
 """Bone is looked for up to this far outside the hull, in mm."""
+
+LEAST_HEAD = 0.1
+"""What is bright outside the brain is a head if it has this share of the brain's volume."""
 
 
 def anatomy_from_image(image: Tensor, affine: NDArray[np.float64]) -> Anatomy:
@@ -73,18 +83,19 @@ def anatomy_from_brain(image: Tensor, brain: Tensor, affine: NDArray[np.float64]
 def _fill_brain(whole: Anatomy, image: Tensor, brain: Tensor, box: Box) -> None:
     """Write the maps of the brain's box into those of the whole."""
     affine = whole.crop(*box).affine
-    first, second, third = brain.shape
-    size = (first, second, third)
+    size = size_of(brain)
     depth = hull_depth(brain, whole.spacing)
     plane = find_symmetry_plane(image, brain, affine)
     frame = frame_of_brain(brain, affine, plane)
-    places = places_of(frame, affine, size)
+    places = places_on_grid(frame, affine, size)
+    factors = coarse_factors(whole.spacing)
     inside = depth > 0
     none = torch.zeros_like(depth)
-    lobe = torch.where(inside, lobes_on_grid(frame, affine, size), none)
-    tissue = tissue_of_image(image, depth, lobe, places, brain)
+    lobe = torch.where(inside, spread(lobe_of(*places), factors, size), none)
+    region = spread(regions(places), factors, size)
+    tissue = tissue_of_image(image, depth, lobe, region, brain)
     lobe[tissue == int(Tissue.LIMBIC)] = int(Lobe.TEMPORAL)
-    whole.side[box.window] = torch.where(inside, side_of(places[0]), none)
+    whole.side[box.window] = torch.where(inside, side_of(frame.coordinate(0, affine, size)), none)
     whole.lobe[box.window] = lobe
     whole.depth[box.window] = depth
     whole.tissue[box.window] = torch.where(inside, tissue, whole.tissue[box.window])
@@ -100,19 +111,14 @@ def _outside(image: Tensor, brain: Tensor, affine: NDArray[np.float64]) -> Tenso
     threshold = float(low + 0.1 * (high - low))
     bright = coarse > threshold
     outer = bright & ~mask
-    tissue = torch.full(tuple(image.shape), int(Tissue.AIR), dtype=torch.uint8)
-    if float(outer.sum()) < 0.1 * float(mask.sum()):
-        return tissue
+    if float(outer.sum()) < LEAST_HEAD * float(mask.sum()):
+        return torch.full(tuple(image.shape), int(Tissue.AIR), dtype=torch.uint8)
     edges = spacing * np.asarray(factors)
     head = _fill_head(bright | mask, edges)
     near = ndimage.distance_transform_edt(~mask, sampling=edges) <= SKULL_REACH
     kinds = np.where(head, np.where(near & ~bright, int(Tissue.SKULL), int(Tissue.HEAD)), 0)
     fine = torch.from_numpy(kinds.astype(np.uint8))
-    for axis, factor in enumerate(factors):
-        fine = fine.repeat_interleave(factor, dim=axis)
-    first, second, third = image.shape
-    tissue[:] = fine[:first, :second, :third]
-    return tissue
+    return spread(fine, factors, size_of(image))
 
 
 def _fill_head(bright: NDArray[np.bool_], edges: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from volseg.errors import DataError
-from volseg.transforms.anatomy.hull import Box, coarse_factors, find_box, hull_depth
-from volseg.transforms.anatomy.lobes import Frame, frame_of_tissues, lobe_of, side_of
+from volseg.transforms.anatomy.hull import Box, find_box, hull_depth, size_of
+from volseg.transforms.anatomy.lobes import Frame, frame_of_tissues, lobes_on_grid, side_of
 from volseg.transforms.anatomy.maps import DEPTH_STEP, Anatomy, Lobe, Side, Tissue
-from volseg.transforms.anatomy.schemes import Meaning, find_scheme
+from volseg.transforms.anatomy.meaning import Meaning
+from volseg.transforms.anatomy.schemes import find_scheme
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def anatomy_from_labels(
 def _assemble(whole: Anatomy, part: Anatomy, depth: Tensor, box: Box, frame: Frame) -> Anatomy:
     """Complete the maps of the brain's box, and put them back into the whole."""
     inside = depth > 0
-    across = frame.coordinate(0, part.affine, _size(depth))
+    across = frame.coordinate(0, part.affine, size_of(depth))
     side = torch.where(part.side == int(Side.NONE), side_of(across), part.side)
     tissue = _complete(part.tissue, depth, across)
     lobe = _place(part.lobe, tissue, part.affine, frame)
@@ -126,31 +127,8 @@ def _place(lobe: Tensor, tissue: Tensor, affine: NDArray[np.float64], frame: Fra
     known[_is_among(tissue, {Tissue.LIMBIC})] = int(Lobe.TEMPORAL)
     below = {Tissue.CEREBELLUM_CORTEX, Tissue.CEREBELLUM_WHITE, Tissue.BRAINSTEM}
     known[_is_among(tissue, below)] = int(Lobe.INFRATENTORIAL)
-    guessed = lobes_on_grid(frame, affine, _size(tissue))
+    guessed = lobes_on_grid(frame, affine, size_of(tissue))
     return torch.where(known == int(Lobe.NONE), guessed, known)
-
-
-def lobes_on_grid(frame: Frame, affine: NDArray[np.float64], size: tuple[int, int, int]) -> Tensor:
-    """Tell the lobe of each voxel of a grid from its place, on voxels of about 2 mm.
-
-    Args:
-        frame: The brain's standard frame.
-        affine: From voxel indices to RAS mm, ``(4, 4)``.
-        size: Voxels along each axis.
-
-    Returns:
-        `Lobe`, ``(D, H, W)``, uint8.
-    """
-    factors = coarse_factors(np.linalg.norm(affine[:3, :3], axis=0))
-    coarse = affine.copy()
-    coarse[:3, 3] += affine[:3, :3] @ ((np.asarray(factors) - 1) / 2)
-    coarse[:3, :3] = affine[:3, :3] * np.asarray(factors)
-    first, second, third = (-(-count // each) for count, each in zip(size, factors, strict=True))
-    places = [frame.coordinate(axis, coarse, (first, second, third)) for axis in range(3)]
-    lobe = lobe_of(*places)
-    for axis, factor in enumerate(factors):
-        lobe = lobe.repeat_interleave(factor, dim=axis)
-    return lobe[: size[0], : size[1], : size[2]]
 
 
 def _look_up(labels: Tensor, scheme: str | Mapping[int, Tissue]) -> tuple[Tensor, Tensor, Tensor]:
@@ -196,8 +174,3 @@ def _is_among(values: Tensor, wanted: set[Tissue] | frozenset[Tissue]) -> Tensor
     table = torch.zeros(256, dtype=torch.bool)
     table[[int(each) for each in wanted]] = True
     return torch.from_numpy(table.numpy()[values.numpy()])
-
-
-def _size(volume: Tensor) -> tuple[int, int, int]:
-    first, second, third = volume.shape
-    return first, second, third

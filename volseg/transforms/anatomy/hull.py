@@ -101,6 +101,54 @@ def grow(coarse: Tensor, factors: tuple[int, int, int], size: tuple[int, int, in
     return fine[tuple(slice(0, count) for count in size)]
 
 
+def spread(coarse: Tensor, factors: tuple[int, int, int], size: tuple[int, int, int]) -> Tensor:
+    """Repeat each coarse voxel over the voxels that it stands for.
+
+    Args:
+        coarse: ``(d, h, w)``.
+        factors: Voxels in a coarse one along each axis.
+        size: Voxels along each axis.
+
+    Returns:
+        ``(D, H, W)``.
+    """
+    for axis, factor in enumerate(factors):
+        if factor > 1:
+            coarse = coarse.repeat_interleave(factor, dim=axis)
+    return coarse[: size[0], : size[1], : size[2]]
+
+
+def coarse_affine(
+    affine: NDArray[np.float64], factors: tuple[int, int, int]
+) -> NDArray[np.float64]:
+    """Give the affine of the coarse voxels.
+
+    Args:
+        affine: From voxel indices to RAS mm, ``(4, 4)``.
+        factors: Voxels in a coarse one along each axis.
+
+    Returns:
+        From coarse voxel indices to RAS mm, ``(4, 4)``.
+    """
+    coarse: NDArray[np.float64] = np.array(affine, dtype=np.float64)
+    coarse[:3, 3] += affine[:3, :3] @ ((np.asarray(factors) - 1) / 2)
+    coarse[:3, :3] = affine[:3, :3] * np.asarray(factors)
+    return coarse
+
+
+def size_of(volume: Tensor) -> tuple[int, int, int]:
+    """Give the voxels along each axis.
+
+    Args:
+        volume: ``(D, H, W)``.
+
+    Returns:
+        D, H and W.
+    """
+    first, second, third = volume.shape
+    return first, second, third
+
+
 def hull_depth(brain: Tensor, spacing: NDArray[np.float64], closing: float = CLOSING) -> Tensor:
     """Tell how deep each voxel lies below the brain's hull.
 
@@ -120,8 +168,7 @@ def hull_depth(brain: Tensor, spacing: NDArray[np.float64], closing: float = CLO
     signed = _closed_distance(padded, edges, closing)
     window = tuple(slice(a, a + b) for a, b in zip(margin, coarse.shape, strict=True))
     surface = torch.from_numpy(np.ascontiguousarray(signed[window], dtype=np.float32))
-    first, second, third = brain.shape
-    fine = grow(surface, factors, (first, second, third)) + float(spacing.min()) / 2
+    fine = grow(surface, factors, size_of(brain)) + float(spacing.min()) / 2
     steps = (fine / DEPTH_STEP).round_().clamp_(0, 255).to(torch.uint8)
     return torch.where(brain & (steps == 0), torch.ones_like(steps), steps)
 

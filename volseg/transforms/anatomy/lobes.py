@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from volseg.transforms.anatomy.hull import coarse_affine, coarse_factors, spread
 from volseg.transforms.anatomy.maps import Lobe, Side, Tissue
 
 _CEREBRUM = (Tissue.CORTEX, Tissue.WHITE)
@@ -33,7 +34,7 @@ BRAIN_BOX = ((-70.0, -104.0, -46.0), (70.0, 72.0, 80.0))
 """The box of an average brain in the standard frame, the foot of the brainstem left out, in mm."""
 
 FEWEST_LANDMARKS = 6
-SAMPLES = 20_000
+FEWEST_POINTS = 10
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,10 @@ class Plane:
     Args:
         point: A point of it, RAS mm.
         normal: Unit vector across it, to the patient's right, RAS.
-        correlation: Of the image with its mirrored self; 0 where it was not measured.
     """
 
     point: NDArray[np.float64]
     normal: NDArray[np.float64]
-    correlation: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -194,19 +193,59 @@ def lobe_of(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     return lobe
 
 
+def places_on_grid(
+    frame: Frame, affine: NDArray[np.float64], size: tuple[int, int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the standard coordinates of a grid's coarse voxels of about 2 mm.
+
+    Args:
+        frame: The brain's standard frame.
+        affine: From voxel indices to RAS mm, ``(4, 4)``.
+        size: Voxels along each axis.
+
+    Returns:
+        x, y and z in mm, ``(d, h, w)`` each.
+    """
+    factors = coarse_factors(np.linalg.norm(affine[:3, :3], axis=0))
+    first, second, third = (-(-count // each) for count, each in zip(size, factors, strict=True))
+    coarse = coarse_affine(affine, factors)
+    x, y, z = (frame.coordinate(axis, coarse, (first, second, third)) for axis in range(3))
+    return x, y, z
+
+
+def lobes_on_grid(frame: Frame, affine: NDArray[np.float64], size: tuple[int, int, int]) -> Tensor:
+    """Tell the lobe of each voxel of a grid from its place, on voxels of about 2 mm.
+
+    Args:
+        frame: The brain's standard frame.
+        affine: From voxel indices to RAS mm, ``(4, 4)``.
+        size: Voxels along each axis.
+
+    Returns:
+        `Lobe`, ``(D, H, W)``, uint8.
+    """
+    factors = coarse_factors(np.linalg.norm(affine[:3, :3], axis=0))
+    return spread(lobe_of(*places_on_grid(frame, affine, size)), factors, size)
+
+
 def _landmarks(
     tissue: Tensor, side: Tensor, affine: NDArray[np.float64]
 ) -> tuple[list[NDArray[np.float64]], list[tuple[float, float, float]]]:
+    steps = coarse_factors(np.linalg.norm(affine[:3, :3], axis=0))
+    thin = tuple(slice(None, None, step) for step in steps)
+    tissue, side = tissue[thin], side[thin]
+    places = affine.copy()
+    places[:3, :3] = affine[:3, :3] * np.asarray(steps)
     here, there = [], []
     for tissues, (x, y, z) in LANDMARKS:
-        kind = torch.isin(tissue, torch.tensor([int(each) for each in tissues], dtype=torch.uint8))
+        kind = torch.stack([tissue == int(each) for each in tissues]).any(dim=0)
         for which, sign in ((Side.LEFT, -1), (Side.RIGHT, 1)):
-            points = sample_points(kind & (side == int(which)), affine)
-            if len(points) >= 10:
+            points = sample_points(kind & (side == int(which)), places)
+            if len(points) >= FEWEST_POINTS:
                 here.append(points.mean(axis=0))
                 there.append((sign * x, y, z))
-    points = sample_points(tissue == int(Tissue.BRAINSTEM), affine)
-    if len(points) >= 10:
+    points = sample_points(tissue == int(Tissue.BRAINSTEM), places)
+    if len(points) >= FEWEST_POINTS:
         here.append(points.mean(axis=0))
         there.append(STEM)
     return here, there

@@ -16,6 +16,9 @@ from volseg.transforms.anatomy.lobes import Plane, sample_points
 LARGEST_TURN = 30.0
 """A head is not turned or tilted further than this against RAS, in degrees."""
 
+RESTRAINT = np.array([40.0, 40.0, 40.0])
+"""A turn or a tilt by so many degrees, or a shift by so many mm, has to gain a correlation of 1."""
+
 POINTS = 6000
 
 
@@ -51,7 +54,7 @@ def find_symmetry_plane(image: Tensor, brain: Tensor, affine: NDArray[np.float64
         normal = _normal(drawn)
         across = (points - middle) @ normal - drawn[2]
         there = look(points - 2 * across[:, None] * normal)
-        return -_correlation(here, there) + 0.02 * float((drawn[:2] / LARGEST_TURN) @ drawn[:2])
+        return -_correlation(here, there) + float(((drawn / RESTRAINT) ** 2).sum())
 
     starts = [np.array([yaw, roll, 0.0]) for yaw in (-12, 0, 12) for roll in (-12, 0, 12)]
     start = min(starts, key=loss)
@@ -63,7 +66,7 @@ def find_symmetry_plane(image: Tensor, brain: Tensor, affine: NDArray[np.float64
         options={"initial_simplex": simplex, "xatol": 0.1, "fatol": 1e-4, "maxfev": 120},
     )
     normal = _normal(found.x)
-    return Plane(middle + found.x[2] * normal, normal, -float(found.fun))
+    return Plane(middle + found.x[2] * normal, normal)
 
 
 def _normal(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
