@@ -1,6 +1,5 @@
 """Cases: which image belongs to which label, and which patient they are of."""
 
-import csv
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from volseg.data.splits import read_split
+from volseg.data.tables import read_rows
 from volseg.data.volumes import ENDINGS, check_pair, read_grid
 from volseg.errors import DataError
 
 GROUP_COLUMNS = ("group", "subject group")
 """Names under which a CSV may state whom a case is of."""
+
+FILE_COLUMNS = ("image", "label", "anatomy", "brain")
+"""Columns of a CSV that hold paths."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,25 @@ class Case:
         images: Its image files, one a channel.
         label: Its label file; `None` if it has none.
         group: Whom it is of; cases of one group never part in a split.
+        anatomy: A label map of its structures; it may stand for the images where these are
+            synthesised.
+        brain: A mask of its brain.
+        contrast: What its image shows, such as ``T1``; empty if nobody says.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path | None = None
     group: str | None = None
+    anatomy: Path | None = None
+    brain: Path | None = None
+    contrast: str = ""
+
+    @property
+    def files(self) -> list[Path]:
+        """List all its files, images first."""
+        others = (self.label, self.anatomy, self.brain)
+        return [*self.images, *(path for path in others if path is not None)]
 
 
 def find_cases(source: str | Path, groups: str | Path | None = None) -> list[Case]:
@@ -86,7 +102,7 @@ def items(
     is_source = isinstance(source, (str, Path))
     cases = find_cases(source) if isinstance(source, (str, Path)) else list(source)
     if split is not None:
-        cases = _select(cases, Path(split), part)
+        cases = select_cases(cases, Path(split), part)
     if not with_labels:
         cases = [replace(case, label=None) for case in cases]
     values = label_values(str(source)) if is_source and with_labels else None
@@ -210,35 +226,26 @@ def _read_decathlon(path: Path) -> list[Case]:
 
 def _read_csv(path: Path) -> list[Case]:
     cases = []
-    for row in _rows(path, "image"):
-        image = path.parent / row["image"]
-        label = path.parent / row["label"] if row.get("label") else None
-        name = row.get("name") or stem(row["image"])
-        cases.append(Case(name, (image,), label, row.get("group") or None))
+    for row in read_rows(path, ("image", "anatomy")):
+        files = {key: path.parent / row[key] for key in FILE_COLUMNS if row.get(key)}
+        image, label, anatomy, brain = map(files.get, FILE_COLUMNS)
+        if image is None and anatomy is None:
+            raise DataError(f"{path}: a row names neither an image nor an anatomy: {row}")
+        name = row.get("name") or stem(row.get("image") or row["anatomy"])
+        facts = row.get("group") or None, anatomy, brain, row.get("contrast") or ""
+        cases.append(Case(name, () if image is None else (image,), label, *facts))
     return cases
 
 
 def _with_groups(cases: Sequence[Case], table: Path) -> list[Case]:
-    rows = _rows(table, "case")
+    rows = read_rows(table, ("case",))
     column = next((name for name in GROUP_COLUMNS if rows and name in rows[0]), None)
     if column is None:
         raise DataError(f"{table} has no column 'group'; it says whom each case is of")
     known = {row["case"]: row[column] for row in rows}
-    lost = [case.name for case in cases if not known.get(case.name)]
-    if lost:
+    if lost := [case.name for case in cases if not known.get(case.name)]:
         raise DataError(f"{table} gives no group for {lost[0]} ({len(lost)} of {len(cases)} cases)")
-    return [Case(case.name, case.images, case.label, known[case.name]) for case in cases]
-
-
-def _rows(table: Path, needed: str) -> list[dict[str, str]]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} cannot be read as CSV: {error}") from error
-    if not rows or not rows[0].get(needed):
-        raise DataError(f"{table} has no row, or none under the column {needed!r}")
-    return rows
+    return [replace(case, group=known[case.name]) for case in cases]
 
 
 def _require_distinct(cases: Sequence[Case], source: Path) -> None:
@@ -253,13 +260,25 @@ def _require_distinct(cases: Sequence[Case], source: Path) -> None:
 
 
 def _require_files(cases: Sequence[Case], source: Path) -> None:
-    files = [path for case in cases for path in (*case.images, case.label) if path is not None]
-    lost = [path for path in files if not path.is_file()]
-    if lost:
+    files = [path for case in cases for path in case.files]
+    if lost := [path for path in files if not path.is_file()]:
         raise DataError(f"{source}: {lost[0]} does not exist ({len(lost)} of {len(files)} files)")
 
 
-def _select(cases: Sequence[Case], split: Path, part: str | None) -> list[Case]:
+def select_cases(cases: Sequence[Case], split: Path, part: str | None) -> list[Case]:
+    """Take the cases of one part of a split.
+
+    Args:
+        cases: All cases.
+        split: The file of the split.
+        part: The part, such as ``training``.
+
+    Returns:
+        Its cases, in its order.
+
+    Raises:
+        DataError: If there is no such part, or a case of it is not there.
+    """
     parts = read_split(split)
     if part not in parts:
         raise DataError(f"{split} has no part {part!r}; it has {', '.join(parts)}")
@@ -275,5 +294,7 @@ def _select(cases: Sequence[Case], split: Path, part: str | None) -> list[Case]:
 
 def _item(case: Case) -> dict[str, Any]:
     images = [str(path) for path in case.images]
+    if not images:
+        raise DataError(f"{case.name} has no image; a label map alone serves in a simulation only")
     item: dict[str, Any] = {"image": images[0] if len(images) == 1 else images}
     return item if case.label is None else {**item, "label": str(case.label)}
