@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from volseg.bundle import Bundle
-from volseg.data.cases import find_cases
+from volseg.data.cases import Case, find_cases
 from volseg.errors import DataError, VolsegError
 from volseg.networks.card import seen_cases
 from volseg.networks.weights import read_card
-from volseg.workflows.splitting import divide, fitting_split
+from volseg.workflows.splitting import PARTS, divide, fitting_split
 from volseg.workflows.training import (
     Plan,
     TrainingOptions,
@@ -45,7 +45,8 @@ def finetune(
     panels and the state to resume from in ``train/``, and ``run.json`` tells what was run.
 
     Args:
-        data: An MSD dataset, or a folder in its layout.
+        data: What `volseg.data.cases.find_cases` takes. A bundle that simulates also learns from
+            cases without a label: they are healthy, and what it segments is simulated in them.
         output: Folder of the run.
         bundle: A segmentation bundle's name or folder.
         encoder: Weights of a pretrained encoder; `None` trains from scratch.
@@ -63,14 +64,15 @@ def finetune(
         DataError: If no case has a label, or the encoder was pretrained on validation cases.
     """
     found, folder = Bundle.find(bundle), Path(output)
-    cases = [case for case in find_cases(data) if case.label is not None]
+    cases, notes = trainable_cases(find_cases(data), found)
     if not cases:
         raise DataError(f"{data} holds no labelled case; fine-tuning needs labels")
     parts = fitting_split(cases, found, split) or divide(cases)
     values = with_schedule(overrides or {}, schedule)
     arguments: dict[str, Any] = {"dataset_dir": str(Path(data).resolve())}
-    inputs = [path for case in cases for path in (*case.images, case.label) if path is not None]
-    notes = [f"{len(parts['training'])} training and {len(parts['validation'])} validation cases"]
+    inputs = [path for case in cases for path in case.files]
+    counts = [f"{len(parts[part])} {part}" for part in PARTS]
+    notes = [f"{' and '.join(counts)} cases", *notes]
     options = options or TrainingOptions()
     if encoder is not None:
         require_unseen(encoder, parts["validation"], is_allowed=options.is_transductive)
@@ -79,6 +81,23 @@ def finetune(
     described = describe_source(data, parts["training"])
     plan = Plan("finetune", found, values, arguments, parts, inputs, notes, described)
     return run_training(plan, folder, options)
+
+
+def trainable_cases(cases: Sequence[Case], bundle: Bundle) -> tuple[list[Case], list[str]]:
+    """Take the cases that a bundle can be trained on.
+
+    Args:
+        cases: All cases.
+        bundle: One whose ``train.json`` says that it ``simulates`` takes cases without a label.
+
+    Returns:
+        The cases, and what to tell the user about them.
+    """
+    labelled = [case for case in cases if case.label is not None]
+    if bundle.raw_config("train").get("simulates") is not True:
+        return labelled, []
+    counts = f"{len(labelled)} cases have a label, {len(cases) - len(labelled)} have none"
+    return list(cases), [f"{counts} and are taken for healthy"]
 
 
 def require_unseen(encoder: str | Path, validation: Sequence[str], *, is_allowed: bool) -> None:
