@@ -38,11 +38,15 @@ MONAI_TARGETS = {
 }
 """Configs state facts; of MONAI's own objects they may name these."""
 
+PATCH = [16, 16, 32]
+"""Five levels leave two voxels of it at the deepest."""
+
 TINY = {
-    "patch_size": [16, 16, 16],
+    "patch_size": PATCH,
     "train::trainer::max_epochs": 1,
     "loop::epoch_length": 2,
     "loop::progress": False,
+    "loop::num_workers": 0,
     "train::dataset::progress": False,
 }
 
@@ -165,7 +169,7 @@ def test_monai_finds_every_property(trained, data, kind):
         bundle_root=str(trained.root),
         dataset_dir=str(data),
         device="cpu",
-        **({"patch_size": [16, 16, 16]} if kind == "inference" else TINY),
+        **({"patch_size": PATCH} if kind == "inference" else TINY),
     )
     flow.initialize()
     assert flow.check_properties() == []
@@ -193,7 +197,7 @@ def test_inference_through_monai_gives_something_for_each_case(
 ):
     monkeypatch.chdir(tmp_path)
     run_config(
-        trained, "inference", data, output_dir=str(tmp_path / "out"), patch_size=[16, 16, 16]
+        trained, "inference", data, output_dir=str(tmp_path / "out"), patch_size=PATCH
     )
     images = sorted((data / "imagesTr").glob("*.nii.gz"))
     if "segmentation" not in trained.name:
@@ -224,7 +228,7 @@ def test_saved_weights_are_validated_and_missing_ones_refused(segmenting, data, 
 def test_one_file_is_segmented_into_the_output_folder_itself(segmenting, data, tmp_path):
     image = data / "imagesTr" / "case_0.nii.gz"
     run_config(
-        segmenting, "inference", image, output_dir=str(tmp_path / "out"), patch_size=[16, 16, 16]
+        segmenting, "inference", image, output_dir=str(tmp_path / "out"), patch_size=PATCH
     )
     assert [path.name for path in tmp_path.rglob("*.nii.gz")] == [image.name]
     assert (tmp_path / "out" / image.name).is_file()
@@ -233,11 +237,11 @@ def test_one_file_is_segmented_into_the_output_folder_itself(segmenting, data, t
 def test_monai_label_gets_what_volseg_segments(segmenting, data):
     """MONAI Label calls the transforms one by one, with items of its own, and saves by itself."""
     config = ConfigParser(json.loads(read(segmenting.root, "inference")))
-    config.update({"bundle_root": str(segmenting.root), "device": "cpu", "patch_size": [16] * 3})
+    config.update({"bundle_root": str(segmenting.root), "device": "cpu", "patch_size": PATCH})
     parts = {
         i: config.get_parsed_content(i) for i in ("preprocessing", "inferer", "postprocessing")
     }
-    predictor = Predictor.from_bundle(segmenting, device("cpu"), {"patch_size": [16] * 3})
+    predictor = Predictor.from_bundle(segmenting, device("cpu"), {"patch_size": PATCH})
     path = str(data / "imagesTr" / "case_2.nii.gz")
     case = {"image": path, "image_path": path, "device": "cpu", "model": segmenting.name}
     for transform in parts["preprocessing"].transforms:
