@@ -1,10 +1,10 @@
 """The field of one solid: how late each voxel would be taken out.
 
-The field is |q| / (1 + n(q / |q|)), where q is the position in the ellipsoid's own frame, in units
-of its semi-axes, and n smooth noise on the sphere; it is 1 at the ellipsoid's rough surface. Finer
-noise in space, the price of each tissue and a corridor to the surface are added. What lies below
-a level is the cavity, so that the level sets the volume. All of it is a function of RAS mm: grids
-of any spacing and direction read the same field.
+The field is ``|q| / (1 + n(q / |q|))``, where q is the position in the ellipsoid's own frame, in
+units of its semi-axes, and n smooth noise on the sphere; it is 1 at the ellipsoid's rough surface.
+Finer noise in space, the price of each tissue and a corridor to the surface are added. What lies
+below a level is the cavity, so that the level sets the volume. All of it is a function of RAS mm:
+grids of any spacing and direction read the same field.
 """
 
 import math
