@@ -4,6 +4,7 @@ Of the voxels that can be resected, those with the smallest values of the solid'
 as many as make up its volume, so that the volume is met whatever the brain's outline cuts off.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -39,7 +40,7 @@ THINNED = 8
 LOBE_WAVELENGTH = 22.0
 """Borders of lobes are moved about over this many mm,"""
 
-LOBE_UNEVENNESS = 3.0
+LOBE_UNEVENNESS = 2.0
 """and by about this many mm along each axis."""
 
 
@@ -155,6 +156,8 @@ def _prepare(box: Anatomy, cavity: Cavity, solid: Solid, level: float) -> Candid
     distance = None if apart is None else apart.reshape(-1)[indices]
     value = evaluate(solid, offsets, places, levels, distance)
     value = value + prices(box, solid).reshape(-1)[indices]
+    if solid.lobe:
+        value.masked_fill_(~_is_in_lobe(box, solid, indices, offsets), math.inf)
     ready = Candidates(_index(where.shape), indices, value)
     wall = ready.level(round(solid.volume_ml / box.voxel_ml), THINNED)
     value = roughen(solid, offsets, value, wall)
@@ -172,8 +175,8 @@ def _offsets(box: Anatomy, solid: Solid, indices: Tensor) -> Tensor:
     return torch.addmm(shift[:, None], linear, voxels.float())
 
 
-def _is_in_lobe(box: Anatomy, solid: Solid, offsets: Tensor) -> Tensor:
-    """Tell whether places lie in the solid's lobe, whose border is made uneven, ``(N,)``."""
+def _is_in_lobe(box: Anatomy, solid: Solid, indices: Tensor, offsets: Tensor) -> Tensor:
+    """Tell whether voxels lie in the solid's lobe, ``(N,)``; its borders to others are uneven."""
     seeds = range(solid.seed + 3, solid.seed + 6)
     uneven = torch.stack([space_noise(offsets, LOBE_WAVELENGTH, seed) for seed in seeds])
     inverse = np.linalg.inv(box.affine[:3, :3])
@@ -187,7 +190,9 @@ def _is_in_lobe(box: Anatomy, solid: Solid, offsets: Tensor) -> Tensor:
         each.round_().clamp_(0, size - 1).long()
         for each, size in zip(moved, box.lobe.shape, strict=True)
     )
-    return box.lobe[first, second, third] == solid.lobe
+    found = box.lobe[first, second, third]
+    own = box.lobe.reshape(-1)[indices]
+    return torch.where(found > 0, found, own) == solid.lobe
 
 
 def _level_needed(ready: Candidates | None, solid: Solid, count: int) -> float:

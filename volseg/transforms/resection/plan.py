@@ -28,6 +28,9 @@ from volseg.transforms.resection.solid import equivalent_radius
 LIMBIC_LENGTH = 2.2
 """Hippocampus and amygdala reach so many standard deviations of their positions from the centre."""
 
+SURFACE = 14.0
+"""A lobe is taken from its surface: the centre lies so far to its side and its pole, in mm."""
+
 ENOUGH = 12
 """Fewer thinned voxels than this are not taken for a structure."""
 
@@ -163,7 +166,7 @@ class Planner:
         places = self.scout.places(mask)
         wanted = how.median_ml * float(self.random.lognormal(0, 0.5))
         wanted = min(max(wanted, self.prior.min_ml), self.prior.max_ml)
-        fill = self.random.uniform(0.8, 0.96)
+        fill = self.random.uniform(0.85, 0.97)
         outward = tilt(np.asarray(how.outward), self.random.uniform(-15, 15, 2))
         roughness, seed = self.random.uniform(0.3, 0.7), self._seed()
         if len(places) < ENOUGH:
@@ -177,8 +180,8 @@ class Planner:
         if volume < self.prior.min_ml:
             return None
         pole = places[behind.argmin()]
-        lateral = np.array([5.0 if self.side == Side.RIGHT else -5.0, 0, 0])
-        centre = within.mean(axis=0) + lateral + 4 * outward
+        lateral = np.array([SURFACE if self.side == Side.RIGHT else -SURFACE, 0, 0])
+        centre = within.mean(axis=0) + lateral + SURFACE * outward
         return Solid(
             centre=as_point(centre),
             radii=as_point(1.9 * within.std(axis=0) + 4),

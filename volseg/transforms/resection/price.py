@@ -22,7 +22,7 @@ PRICES = {
 """What a voxel and its neighbours add to the field, in radii; other tissues are free."""
 
 POOL_PRICE = 0.4
-"""What a place adds whose neighbourhood is all fluid: cisterns are not operated, sulci are."""
+"""What a place adds whose neighbourhood is all fluid: sulci are taken, cisterns are not."""
 
 POOL_SHARE = 0.6
 """Where less than this is fluid, it is free."""
@@ -49,8 +49,9 @@ def prices(box: Anatomy, solid: Solid) -> Tensor:
     sampled = torch.stack([table[sparse], (sparse == Tissue.FLUID).float()])
     padded = functional.pad(sampled[None], (1,) * 6, mode="replicate")
     near, fluid = functional.avg_pool3d(padded, 3, 1)[0].unbind(0)
-    pool = (fluid - POOL_SHARE).clamp_(min=0) * (POOL_PRICE / (1 - POOL_SHARE))
-    return refine((near + pool)[None], box.tissue.shape, steps)[0].contiguous()
+    if not solid.lobe:
+        near = near + (fluid - POOL_SHARE).clamp_(min=0) * (POOL_PRICE / (1 - POOL_SHARE))
+    return refine(near[None], box.tissue.shape, steps)[0].contiguous()
 
 
 def outline(box: Anatomy, solid: Solid, side: int) -> Tensor | None:
