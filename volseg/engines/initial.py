@@ -9,7 +9,8 @@ from monai.engines import SupervisedEvaluator
 
 from volseg.engines import distributed
 from volseg.networks.segmenter import Segmenter
-from volseg.networks.weights import load_encoder, load_segmenter
+from volseg.networks.storage import read_tensors
+from volseg.networks.weights import load_encoder, load_segmenter, read_card
 
 logger = logging.getLogger(__name__)
 
@@ -23,16 +24,24 @@ def initial_network(
 
     Args:
         network: The network, with random weights.
-        encoder: Weights of a pretrained encoder, and of its decoder if it fits; `None` trains from
-            scratch.
+        encoder: Weights of a pretrained encoder, and of its decoder if it fits; if they are those
+            of a whole network like this one, its heads are taken too. `None` trains from scratch.
         device: Where to put it.
 
     Returns:
         The same network.
     """
     if encoder is not None:
-        logger.info("%s: %s", encoder, load_encoder(network, encoder))
+        load = load_segmenter if _is_whole(network, encoder) else load_encoder
+        logger.info("%s: %s", encoder, load(network, encoder))
     return network.to(distributed.device(device))
+
+
+def _is_whole(network: Segmenter, path: str | Path) -> bool:
+    """Tell whether a file holds every tensor of a network, and no other."""
+    read_card(path)  # refuses what is no weights file
+    own = {name: value.shape for name, value in network.state_dict().items()}
+    return own == {name: value.shape for name, value in read_tensors(Path(path)).items()}
 
 
 def evaluate_weights(
