@@ -12,7 +12,6 @@ from enum import IntFlag
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from volseg.transforms.anatomy.maps import DEPTH_STEP, Lobe, Tissue
 
@@ -51,7 +50,7 @@ def tissue_of_image(
     """Tell what the voxels of a brain are made of from brightness and place.
 
     Args:
-        image: Of any contrast, ``(D, H, W)``, float32.
+        image: Of any contrast, its noise smoothed, ``(D, H, W)``, float32.
         depth: Below the hull, in steps of 0.5 mm, ``(D, H, W)``, uint8.
         lobe: `Lobe` of each voxel, ``(D, H, W)``.
         region: Bits of `Region` at each voxel, ``(D, H, W)``, uint8.
@@ -60,8 +59,7 @@ def tissue_of_image(
     Returns:
         `Tissue`, ``(D, H, W)``, uint8; `Tissue.AIR` outside the hull.
     """
-    smooth = functional.avg_pool3d(image[None], 3, stride=1, padding=1, count_include_pad=False)[0]
-    kind = _classify(smooth, depth, region, brain)
+    kind = _classify(image, depth, region, brain)
     kind[~brain] = _FLUID
     table = np.array([Tissue.FLUID, Tissue.CORTEX, Tissue.WHITE], dtype=np.uint8)
     tissue = torch.from_numpy(table[kind.numpy()])

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional
 
 from volseg.errors import DataError, GeometryError
 from volseg.transforms.anatomy.classes import regions, tissue_of_image
@@ -30,6 +31,9 @@ __all__ = ["anatomy_from_brain", "anatomy_from_image", "estimate_brain"]
 
 SKULL_REACH = 16.0
 """Bone is looked for up to this far outside the hull, in mm."""
+
+COARSEST_SMOOTHED = 1.5
+"""Noise is smoothed along axes with edges below this, in mm; coarser ones would lose the cortex."""
 
 LEAST_HEAD = 0.1
 """What is bright outside the brain is a head if it has this share of the brain's volume."""
@@ -93,12 +97,22 @@ def _fill_brain(whole: Anatomy, image: Tensor, brain: Tensor, box: Box) -> None:
     none = torch.zeros_like(depth)
     lobe = torch.where(inside, spread(lobe_of(*places), factors, size), none)
     region = spread(regions(places), factors, size)
-    tissue = tissue_of_image(image, depth, lobe, region, brain)
+    tissue = tissue_of_image(_smooth(image, whole.spacing), depth, lobe, region, brain)
     lobe[tissue == int(Tissue.LIMBIC)] = int(Lobe.TEMPORAL)
     whole.side[box.window] = torch.where(inside, side_of(frame.coordinate(0, affine, size)), none)
     whole.lobe[box.window] = lobe
     whole.depth[box.window] = depth
     whole.tissue[box.window] = torch.where(inside, tissue, whole.tissue[box.window])
+
+
+def _smooth(image: Tensor, spacing: NDArray[np.float64]) -> Tensor:
+    """Average over three voxels along the axes that are fine enough for it."""
+    sizes = [3 if float(edge) < COARSEST_SMOOTHED else 1 for edge in spacing]
+    padding = [each // 2 for each in sizes]
+    smooth = functional.avg_pool3d(
+        image[None], sizes, stride=1, padding=padding, count_include_pad=False
+    )
+    return smooth[0]
 
 
 def _outside(image: Tensor, brain: Tensor, affine: NDArray[np.float64]) -> Tensor:

@@ -16,7 +16,7 @@ from volseg.transforms.anatomy.lobes import Plane, sample_points
 LARGEST_TURN = 30.0
 """A head is not turned or tilted further than this against RAS, in degrees."""
 
-RESTRAINT = np.array([40.0, 40.0, 40.0])
+RESTRAINT = np.array([120.0, 120.0, 40.0])
 """A turn or a tilt by so many degrees, or a shift by so many mm, has to gain a correlation of 1."""
 
 POINTS = 6000
