@@ -54,10 +54,10 @@ class Lobectomy:
     median_ml: float
 
 
-TEMPORAL = Lobectomy(Lobe.TEMPORAL, (0.0, 0.98, -0.2), 30, 65, 24)
+TEMPORAL = Lobectomy(Lobe.TEMPORAL, (0.0, 0.98, -0.2), 30, 65, 20)
 
 LOBECTOMIES = (
-    (0.6, Lobectomy(Lobe.FRONTAL, (0.0, 0.97, 0.25), 20, 70, 24)),
+    (0.6, Lobectomy(Lobe.FRONTAL, (0.0, 0.97, 0.25), 20, 70, 20)),
     (0.2, Lobectomy(Lobe.PARIETAL, (0.0, -0.3, 0.95), 18, 50, 18)),
     (0.2, Lobectomy(Lobe.OCCIPITAL, (0.0, -0.97, 0.1), 18, 55, 18)),
 )
@@ -166,7 +166,7 @@ class Planner:
         places = self.scout.places(mask)
         wanted = how.median_ml * float(self.random.lognormal(0, 0.5))
         wanted = min(max(wanted, self.prior.min_ml), self.prior.max_ml)
-        fill = self.random.uniform(0.85, 0.97)
+        fill = self.random.uniform(0.6, 0.97)
         outward = tilt(np.asarray(how.outward), self.random.uniform(-15, 15, 2))
         roughness, seed = self.random.uniform(0.3, 0.7), self._seed()
         if len(places) < ENOUGH:
