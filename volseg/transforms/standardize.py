@@ -107,7 +107,7 @@ def tissue_threshold(values: Tensor) -> float:
         The threshold; the only value there is if all are equal.
 
     Examples:
-        >>> tissue_threshold(torch.tensor([0.0, 0.0, 0.0, 8.0, 10.0, 12.0]))
+        >>> round(tissue_threshold(torch.tensor([0.0, 0.0, 0.0, 8.0, 10.0, 12.0])), 2)
         5.0
     """
     low = float(values.min())
