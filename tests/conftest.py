@@ -13,9 +13,6 @@ import torch
 
 torch.set_num_threads(1)
 
-# It runs in an environment of its own, which has the other simulator.
-collect_ignore = ["benchmarks/peer_resector.py"]
-
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
