@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from volseg.errors import DataError, GeometryError
 from volseg.transforms.anatomy.classes import regions, tissue_of_image
-from volseg.transforms.anatomy.estimate import estimate_brain
+from volseg.transforms.anatomy.estimate import estimate_brain as estimate_brain
 from volseg.transforms.anatomy.hull import (
     Box,
     coarse_factors,
@@ -26,8 +26,6 @@ from volseg.transforms.anatomy.hull import (
 from volseg.transforms.anatomy.lobes import frame_of_brain, lobe_of, places_on_grid, side_of
 from volseg.transforms.anatomy.maps import Anatomy, Lobe, Tissue
 from volseg.transforms.anatomy.plane import find_symmetry_plane
-
-__all__ = ["anatomy_from_brain", "anatomy_from_image", "estimate_brain"]
 
 SKULL_REACH = 16.0
 """Bone is looked for up to this far outside the hull, in mm."""
