@@ -7,11 +7,8 @@ import torch
 
 from tests.transforms.resection.heads import make_head
 from volseg.errors import DataError, GeometryError
-from volseg.transforms.anatomy.from_image import (
-    anatomy_from_brain,
-    anatomy_from_image,
-    estimate_brain,
-)
+from volseg.transforms.anatomy.estimate import estimate_brain
+from volseg.transforms.anatomy.from_image import anatomy_from_brain, anatomy_from_image
 from volseg.transforms.anatomy.maps import Tissue
 from volseg.transforms.anatomy.plane import find_symmetry_plane
 from volseg.transforms.anatomy.surface import Brightness, Surface, fill, sphere, swell

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from volseg.errors import DataError, GeometryError
 from volseg.transforms.anatomy.classes import regions, tissue_of_image
-from volseg.transforms.anatomy.estimate import estimate_brain as estimate_brain
+from volseg.transforms.anatomy.estimate import estimate_brain
 from volseg.transforms.anatomy.hull import (
     Box,
     coarse_factors,
