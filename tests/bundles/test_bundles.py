@@ -197,9 +197,7 @@ def test_inference_through_monai_gives_something_for_each_case(
     trained, data, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    run_config(
-        trained, "inference", data, output_dir=str(tmp_path / "out"), patch_size=PATCH
-    )
+    run_config(trained, "inference", data, output_dir=str(tmp_path / "out"), patch_size=PATCH)
     images = sorted((data / "imagesTr").glob("*.nii.gz"))
     if "segmentation" not in trained.name:
         lines = (tmp_path / "out" / "embeddings.jsonl").read_text().splitlines()
@@ -228,9 +226,7 @@ def test_saved_weights_are_validated_and_missing_ones_refused(segmenting, data, 
 
 def test_one_file_is_segmented_into_the_output_folder_itself(segmenting, data, tmp_path):
     image = data / "imagesTr" / "case_0.nii.gz"
-    run_config(
-        segmenting, "inference", image, output_dir=str(tmp_path / "out"), patch_size=PATCH
-    )
+    run_config(segmenting, "inference", image, output_dir=str(tmp_path / "out"), patch_size=PATCH)
     assert [path.name for path in tmp_path.rglob("*.nii.gz")] == [image.name]
     assert (tmp_path / "out" / image.name).is_file()
 
