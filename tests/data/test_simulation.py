@@ -150,6 +150,22 @@ def test_the_box_of_a_head_leaves_a_margin():
     assert box == (slice(6, 12), slice(1, 19), slice(8, 11))
 
 
+def test_a_label_map_of_gif_is_not_read_as_one_of_freesurfer(prepared):
+    gif = {2: 46, 41: 45, 3: 104, 42: 103, 4: 53, 43: 52, 10: 61, 49: 60, 17: 49, 53: 48, 16: 36}
+    gif |= {8: 40, 47: 39, 7: 42, 46: 41, 24: 1, 507: 2, 515: 3}
+    table = torch.zeros(600, dtype=torch.int16)
+    table[list(gif)] = torch.tensor(list(gif.values()), dtype=torch.int16)
+    labels = table[prepared[0]["labels"].long()]
+    synthesis = augmentation(PATCH, SPACING).transforms[0]
+    gaps = []
+    for seed in range(5):
+        synthesis.set_random_state(seed=seed)
+        image = synthesis({"labels": labels})["image"]
+        left, right = (float(image[labels == number].median()) for number in (46, 45))
+        gaps.append(abs(left - right) / float(image.max()))
+    assert sorted(gaps)[2] < 0.05  # FreeSurfer's 46 is cerebellum, and it has no 45
+
+
 def test_a_healthy_draw_has_a_simulated_cavity_and_a_real_one_is_left(prepared):
     draw = augmentation(PATCH, SPACING, prior=POSITIVE, focus=1.0)
     for case in prepared:

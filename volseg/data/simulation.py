@@ -188,7 +188,7 @@ def augmentation(
     """
     return Pipeline(
         [
-            RandSynthesized(spacing=_triple(spacing)),
+            RandSynthesized(spacing=_triple(spacing), scheme="auto"),
             RandCavityd(prior),
             normalizer or StandardizeTissued(["image"]),
             RandWarpd(
@@ -235,7 +235,7 @@ class FixedDraw(Transform):
         self.seed = seed
         self.simulation = Pipeline(
             [
-                RandSynthesized(spacing=_triple(spacing)),
+                RandSynthesized(spacing=_triple(spacing), scheme="auto"),
                 RandCavityd(prior),
                 RandAcquisitiond(["image"], _triple(spacing), acquisition),
             ]
