@@ -1,5 +1,7 @@
 """One optimizer step after another."""
 
+import shutil
+
 import pytest
 import torch
 from torch import nn
@@ -69,6 +71,26 @@ def test_without_an_average_the_weights_themselves_are_validated():
     learner, _ = learn(module, sgd())
     with learner.averaged():
         assert module.weight.item() == pytest.approx(0.9)
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_takes_the_same_steps_with_channels_last():
+    def convolution():
+        torch.manual_seed(0)
+        return nn.Conv3d(2, 2, kernel_size=3, padding=1)
+
+    batch = {"x": torch.randn(1, 2, 4, 4, 4, generator=torch.Generator().manual_seed(1))}
+    found = []
+    for is_compiled in (False, True):
+        network = convolution()
+        learner = Learner(network, half_square, sgd(is_compiled=is_compiled), 10, seed=0)
+        for _ in range(2):
+            learner.learn(batch)
+        found.append(network.weight.detach())
+    eager, compiled = found
+    torch.testing.assert_close(compiled, eager)
+    assert compiled.is_contiguous(memory_format=torch.channels_last_3d)
+    assert not torch.equal(eager, convolution().weight)
 
 
 @pytest.mark.parametrize("x", [float("nan"), float("inf")])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class Learner:
         self.optimizer = optimisation.build(self.groups)
         self.scaler = torch.amp.GradScaler("cuda", enabled=optimisation.precision == "fp16")
         self.average: WeightAverage | None = None
-        self.parallel = module
+        self.parallel = self._wrap()
 
     def begin(self) -> None:
         """Start the average from the weights as they are now."""
@@ -66,7 +66,7 @@ class Learner:
             places = [self.device] if self.device.type == "cuda" else None
             # A frozen stage, or a level that the loss does not read, leaves parameters unused.
             self.parallel = DistributedDataParallel(
-                self.module, device_ids=places, find_unused_parameters=True
+                self._wrap(), device_ids=places, find_unused_parameters=True
             )
 
     def part(self) -> None:
@@ -75,7 +75,7 @@ class Learner:
         A wrapper that outlives the process group may hang: its destructor holds the interpreter's
         lock while it waits for threads that want it.
         """
-        self.parallel = self.module
+        self.parallel = self._wrap()
 
     def learn(self, batch: Mapping[str, Any], *, panels: bool = False) -> PretextResult:
         """Do one step.
@@ -149,6 +149,14 @@ class Learner:
         self.begin()
         if self.average is not None:
             self.average.load(state["average"])
+
+    def _wrap(self) -> nn.Module:
+        if not self.optimisation.is_compiled:
+            return self.module
+        for parameter in self.module.parameters():
+            if parameter.ndim == 5:
+                parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
+        return cast(nn.Module, torch.compile(self.module))
 
     def _prepare(self) -> None:
         key = (self.seed, self.step, distributed.rank())

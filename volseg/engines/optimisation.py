@@ -31,6 +31,8 @@ class Optimisation:
         optimizer: Makes the optimizer from parameter groups, ``lr`` and ``weight_decay``.
         loss: For segmentation only: compares logits with a label, ``(B, 1, D, H, W)``; `None` means
             Dice and cross-entropy.
+        is_compiled: Whether to train through ``torch.compile`` with channels last, which on a CPU
+            needs a C++ compiler; the weights are the same but for rounding.
     """
 
     learning_rate: float = 1e-3
@@ -41,6 +43,7 @@ class Optimisation:
     ema_decay: float | None = None
     optimizer: Callable[..., Optimizer] = AdamW
     loss: nn.Module | None = None
+    is_compiled: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a precision that does not exist."""
