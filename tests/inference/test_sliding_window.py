@@ -135,7 +135,7 @@ def test_every_batch_has_the_same_number_of_windows(batch_size, shapes):
         seen.append(len(windows))
         return windows
 
-    SlidingWindow((4, 4, 4), 0.5, batch_size)(torch.zeros(1, 1, 8, 8, 4), network)
+    SlidingWindow((4, 4, 4), 0.5, batch_size)(torch.rand(1, 1, 8, 8, 4), network)
     assert seen == shapes
 
 
@@ -219,3 +219,54 @@ def test_the_input_survives_a_network_that_gives_it_back():
     before = volume.clone()
     SlidingWindow((4, 4, 4))(volume, torch.nn.Identity())
     assert torch.equal(volume, before)
+
+
+def convolution(channels=2):
+    torch.manual_seed(0)
+    return torch.nn.Conv3d(1, channels, kernel_size=3, padding=1)
+
+
+@pytest.mark.parametrize("shape", [(13, 9, 8), (3, 11, 2), (4, 4, 4), (2, 2, 2)])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_slabs_in_order_are_the_whole_volume(shape, batch_size):
+    volume = torch.randn(1, *shape, generator=torch.Generator().manual_seed(1))
+    inferer, network = SlidingWindow((4, 5, 3), 0.5, batch_size), convolution()
+    slabs = [(first, slab.clone()) for first, slab in inferer.sweep(volume, network)]
+    whole = inferer(volume[None], network)[0]
+    assert [first for first, _ in slabs] == [
+        sum(slab.shape[1] for _, slab in slabs[:index]) for index in range(len(slabs))
+    ]
+    assert torch.equal(torch.cat([slab for _, slab in slabs], dim=1), whole)
+
+
+@pytest.mark.parametrize("band", [slice(0, 1), slice(3, 7), slice(10, 11), slice(0, 11)])
+def test_a_band_has_the_logits_of_the_whole_volume(band):
+    volume = torch.randn(1, 9, 11, 8, generator=torch.Generator().manual_seed(1))
+    inferer, network = SlidingWindow((4, 4, 4)), convolution()
+    whole = inferer(volume[None], network)[0]
+    found = torch.cat([slab.clone() for _, slab in inferer.sweep(volume, network, band)], dim=1)
+    assert torch.equal(found, whole[:, :, band])
+
+
+def test_a_sweep_holds_no_more_rows_than_a_window_whatever_the_length():
+    largest = 0
+    for _, slab in SlidingWindow((4, 4, 4)).sweep(torch.rand(1, 400, 4, 4), convolution()):
+        largest = max(largest, slab.untyped_storage().nbytes())
+    assert largest == 2 * 4 * 4 * 4 * 4  # classes, rows, height, width, bytes
+
+
+def test_a_window_of_one_value_is_computed_once_and_gives_the_same():
+    volume = torch.zeros(1, 24, 8, 8)
+    volume[:, 9] = torch.rand(8, 8, generator=torch.Generator().manual_seed(1))
+    network, seen = convolution(), []
+
+    def counting(windows):
+        seen.append(windows)
+        return network(windows)
+
+    inferer = SlidingWindow((4, 4, 4))
+    found = inferer(volume[None], counting)[0]
+    # 11 x 3 x 3 windows; those that start at row 6 or 8 see more than zeros
+    assert len(seen) == 2 * 9 + 1
+    unlike = inferer((volume + 1e-30 * torch.rand(volume.shape))[None], network)[0]
+    assert torch.allclose(found, unlike, atol=1e-6)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from volseg.data.export import REACH, WHOLE, align, read_labels
 from volseg.data.headers import read_raw_header
 from volseg.data.volumes import read_volume
 from volseg.errors import DataError, GeometryError
@@ -38,13 +39,6 @@ SPATIAL_FIELDS = (
     "xyzt_units",
 )
 """What of a NIfTI header says where voxels lie."""
-
-REACH = 1.0
-"""How far beyond the outermost centres, in voxels, the nearest value still holds: resampling rounds
-the number of voxels, so that the network's grid may end up to one of its voxels too early."""
-
-WHOLE = 1e-4
-"""A grid whose points lie this close to voxel centres, in voxels, is read without interpolating."""
 
 
 @dataclass(frozen=True)
@@ -95,46 +89,33 @@ def to_native_grid(
             f"probabilities are {tuple(probabilities.shape)} and the grid {tuple(native.shape)};"
             " use (K, X, Y, Z) and (X, Y, Z)"
         )
-    source = Grid(tuple(probabilities.shape[1:]), affine).matrix()
-    to_source: NDArray[Any] = np.linalg.solve(source, native.matrix())  # native to source indices
-    dtype = np.uint8 if len(probabilities) <= 256 else np.uint16
-    labels = np.zeros(native.shape, dtype)
+    to_source = to_indices(Grid(tuple(probabilities.shape[1:]), affine), native)
+    labels = np.zeros(native.shape, np.uint8 if len(probabilities) <= 256 else np.uint16)
     plain = probabilities.detach().as_subclass(Tensor)
-    permuted = _as_permutation(to_source)
-    read = _read_copies if permuted is not None else _read_between
-    mapping = to_source if permuted is None else permuted
+    alignment = align(to_source, plain.shape[1:], native.shape)
     for first in range(0, native.shape[0], slab):
         last = min(first + slab, native.shape[0])
-        labels[first:last] = read(plain, mapping, (first, last, *native.shape[1:])).astype(dtype)
+        if alignment is None:
+            read = _read_between(plain, to_source, (first, last, *native.shape[1:]))
+        else:
+            whole = (slice(first, last), slice(0, native.shape[1]), slice(0, native.shape[2]))
+            read = read_labels(plain, alignment, whole)
+        labels[first:last] = read
     return labels
 
 
-def _as_permutation(to_source: NDArray[Any]) -> NDArray[Any] | None:
-    """Give the map in whole numbers if it only swaps, flips and shifts whole voxels."""
-    whole = np.rint(to_source)
-    is_whole = np.abs(to_source[:3, :3] - whole[:3, :3]).max() < WHOLE / 1000
-    is_whole &= bool(np.abs(to_source[:3, 3] - whole[:3, 3]).max() < WHOLE)
-    is_swap = (np.abs(whole[:3, :3]).sum(axis=0) == 1).all()
-    return whole if is_whole and is_swap else None
+def to_indices(source: Grid, native: Grid) -> NDArray[np.float64]:
+    """Map the voxel indices of one grid to those of another.
 
+    Args:
+        source: The grid to read.
+        native: The grid to read it on.
 
-def _read_copies(
-    volume: Tensor, to_source: NDArray[Any], slab: tuple[int, int, int, int]
-) -> NDArray[Any]:
-    """Read a slab of classes voxel by voxel: every point is a voxel centre."""
-    first, last, height, width = slab
-    ranges = (np.arange(first, last), np.arange(height), np.arange(width))
-    index: list[Tensor] = []
-    inside = torch.ones((last - first, height, width), dtype=torch.bool)
-    for row, length in zip(to_source[:3], volume.shape[1:], strict=True):
-        axis = int(np.argmax(np.abs(row[:3])))
-        places = torch.from_numpy((row[axis] * ranges[axis] + row[3]).astype(np.int64))
-        view = [1, 1, 1]
-        view[axis] = -1
-        inside &= ((places >= -REACH) & (places <= length - 1 + REACH)).view(view)
-        index.append(places.clamp(0, length - 1).view(view).to(volume.device))
-    classes = volume[:, index[0], index[1], index[2]].argmax(0).cpu()
-    return torch.where(inside, classes, 0).numpy()
+    Returns:
+        From the indices of ``native`` to those of ``source``, ``(4, 4)``. An affine that cannot be
+        inverted is refused.
+    """
+    return np.asarray(np.linalg.solve(source.matrix(), native.matrix()), dtype=np.float64)
 
 
 def _read_between(

@@ -9,10 +9,10 @@ products then add up to one at every voxel: no map of counts, no division afterw
 `SlidingWindow` stands wherever MONAI takes an inferer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch
 from monai.data import MetaTensor
@@ -36,8 +36,12 @@ MONAI has the floor 0.001 on the product of the axes, which could not be normali
 AxisPlaces = tuple[tuple[int, Tensor], ...]
 """First voxel and weights of a window along each axis."""
 
-Place = tuple[int, AxisPlaces]
-"""A window: index of its volume in the batch, and where it lies."""
+
+class _Uniform(NamedTuple):
+    """The logits, ``(1, K, d, h, w)``, of a window that has one value a channel."""
+
+    value: Tensor
+    logits: Tensor
 
 
 def window_starts(length: int, window: int, overlap: float) -> list[int]:
@@ -131,58 +135,117 @@ class SlidingWindow(Inferer):
         """
         if inputs.ndim != 5:
             raise GeometryError(f"input of shape {tuple(inputs.shape)}; use (B, C, D, H, W)")
-        volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
-        sizes = list(zip(volumes.shape[2:], self.roi_size, strict=True))
-        before = [max(window - size, 0) // 2 for size, window in sizes]
-        after = [max(window - size, 0) - (max(window - size, 0) // 2) for size, window in sizes]
-        if any(after):
-            padding = [pad for pair in zip(before[::-1], after[::-1], strict=True) for pad in pair]
-            volumes = functional.pad(volumes, padding, mode="replicate")
-        blended = self._blend(volumes, lambda windows: network(windows, *args, **kwargs))
-        for axis, ((size, _), first) in enumerate(zip(sizes, before, strict=True), start=2):
-            blended = blended.narrow(axis, first, size)
-        if isinstance(inputs, MetaTensor):
-            return convert_to_dst_type(blended, inputs, dtype=blended.dtype)[0]
-        return blended
-
-    def _blend(self, volumes: Tensor, network: Callable[[Tensor], Any]) -> Tensor:
-        """Add up the weighted logits of all windows of volumes at least as large as a window."""
-        pairs = zip(volumes.shape[2:], self.roi_size, strict=True)
-        axes = [self._axis(length, window, volumes.device) for length, window in pairs]
-        places = list(product(range(len(volumes)), product(*axes)))
-        if not places:
+        if not len(inputs):
             raise GeometryError("no volume in the batch; give at least one")
-        batch_size = ceil(len(places) / ceil(len(places) / self.batch_size))
-        batches = [places[i : i + batch_size] for i in range(0, len(places), batch_size)]
-        blended = self._add_batch(None, volumes, batches[0], batch_size, network)
-        for batch in batches[1:]:
-            blended = self._add_batch(blended, volumes, batch, batch_size, network)
-        return blended
+        volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        blended: Tensor | None = None
+        for case, volume in enumerate(volumes):
+            slabs = self.sweep(volume, lambda windows: network(windows, *args, **kwargs))
+            for first, logits in slabs:
+                if blended is None:
+                    shape = (len(volumes), len(logits), *volumes.shape[2:])
+                    blended = logits.new_empty(shape)
+                blended[case, :, first : first + logits.shape[1]] = logits
+        if isinstance(inputs, MetaTensor) and blended is not None:
+            return convert_to_dst_type(blended, inputs, dtype=blended.dtype)[0]
+        return cast(Tensor, blended)
 
-    def _add_batch(
+    @torch.no_grad()
+    def sweep(
+        self, volume: Tensor, network: Callable[[Tensor], Any], band: slice | None = None
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Run the network over one volume and give the logits slab by slab along the first axis.
+
+        No more logits are in memory than the windows of one row reach, whatever the length of the
+        first axis. A window that is the same value throughout, such as air that was cut off or a
+        background of zeros, is computed once and not again while that value recurs.
+
+        Args:
+            volume: ``(C, D, H, W)``.
+            network: From windows ``(N, C, d, h, w)`` to logits ``(N, K, d, h, w)``.
+            band: Range of the second axis to give; `None`: all of it. Logits do not depend on it.
+
+        Yields:
+            The first row of a slab and its blended logits, ``(K, rows, band, W)``, which hold until
+            the next slab is asked for; together the slabs are all rows, in order.
+        """
+        sizes = volume.shape[1:]
+        pairs = zip(sizes, self.roi_size, strict=True)
+        before = [max(window - size, 0) // 2 for size, window in pairs]
+        padded = self._padded(volume, before)
+        part = slice(0, sizes[1]) if band is None else band
+        rows = slice(part.start + before[1], part.stop + before[1])
+        batches = self._batches(padded, rows)
+        batch_size = max(map(len, batches))
+        starts = [batch[0][0][0] for batch in batches] + [padded.shape[1]]
+        held = max(batch[-1][0][0] - batch[0][0][0] for batch in batches) + self.roi_size[0]
+        ring: Tensor | None = None
+        last: _Uniform | None = None
+        for batch, base, done in zip(batches, starts[:-1], starts[1:], strict=True):
+            logits, last = self._run(padded, batch, batch_size, network, last)
+            if ring is None:
+                precision = torch.promote_types(logits.dtype, torch.float32)
+                shape = (logits.shape[1], held, rows.stop - rows.start, padded.shape[3])
+                ring = torch.zeros(shape, dtype=precision, device=volume.device)
+            for place, values in zip(batch, logits, strict=False):
+                self._add(ring, values, place, base, rows)
+            first, end = max(base, before[0]), min(done, before[0] + sizes[0])
+            if first < end:
+                slab = ring[:, first - base : end - base]
+                yield first - before[0], slab.narrow(3, before[2], sizes[2])
+            _roll(ring, done - base)
+
+    def _padded(self, volume: Tensor, before: Sequence[int]) -> Tensor:
+        """Pad a volume that is smaller than a window with its own border."""
+        pairs = list(zip(volume.shape[1:], self.roi_size, before, strict=True))
+        if all(size >= window for size, window, _ in pairs):
+            return volume
+        padding: list[int] = []
+        for size, window, first in reversed(pairs):
+            padding += [first, max(window - size, 0) - first]
+        return functional.pad(volume[None], padding, mode="replicate")[0]
+
+    def _batches(self, volume: Tensor, rows: slice) -> list[list[AxisPlaces]]:
+        """List the windows that reach into a range of the second axis, in batches of one size."""
+        pairs = zip(volume.shape[1:], self.roi_size, strict=True)
+        depth, height, width = (self._axis(size, window, volume.device) for size, window in pairs)
+        reach = self.roi_size[1]
+        height = [place for place in height if rows.start - reach < place[0] < rows.stop]
+        places: list[AxisPlaces] = list(product(depth, height, width))
+        batch_size = ceil(len(places) / ceil(len(places) / self.batch_size))
+        return [places[i : i + batch_size] for i in range(0, len(places), batch_size)]
+
+    def _run(
         self,
-        blended: Tensor | None,
-        volumes: Tensor,
-        batch: list[Place],
+        volume: Tensor,
+        batch: list[AxisPlaces],
         batch_size: int,
         network: Callable[[Tensor], Any],
-    ) -> Tensor:
-        """Add the weighted logits of a batch of windows; nothing else of it stays in memory."""
-        windows = [self._window(volumes[case], place) for case, place in batch]
+        last: "_Uniform | None",
+    ) -> tuple[Tensor, "_Uniform | None"]:
+        """Compute the logits of a batch of windows, or give those of equal ones again."""
+        windows = [self._window(volume, place) for place in batch]
+        value = _uniform_value(windows)
+        if last is not None and value is not None and torch.equal(value, last.value):
+            return last.logits.expand(len(batch), *last.logits.shape[1:]), last
         windows += windows[-1:] * (batch_size - len(batch))
-        logits = self._checked(
-            network(torch.stack(windows) if batch_size > 1 else windows[0][None])
-        )
-        if blended is None:
-            shape = (len(volumes), logits.shape[1], *volumes.shape[2:])
-            precision = torch.promote_types(logits.dtype, torch.float32)
-            blended = torch.zeros(shape, dtype=precision, device=volumes.device)
-        for (case, place), values in zip(batch, logits, strict=False):
-            (_, depth), (_, height), (_, width) = place
-            weight = depth[:, None, None] * height[:, None] * width
-            target = self._window(blended[case], place)
-            target.addcmul_(values.to(blended), weight.to(blended))
-        return blended
+        stack = torch.stack(windows) if batch_size > 1 else windows[0][None]
+        logits = self._checked(network(stack))
+        return logits, last if value is None else _Uniform(value, logits[:1].clone())
+
+    def _add(self, ring: Tensor, values: Tensor, place: AxisPlaces, base: int, rows: slice) -> None:
+        """Add the weighted logits of one window to the part of it that is asked for."""
+        (top, depth), (left, height), (front, width) = place
+        low, high = max(left, rows.start), min(left + self.roi_size[1], rows.stop)
+        inner = slice(low - left, high - left)
+        weight = depth[:, None, None] * height[inner, None] * width
+        target = ring[
+            :,
+            top - base : top - base + self.roi_size[0],
+            low - rows.start : high - rows.start,
+            front : front + self.roi_size[2],
+        ]
+        target.addcmul_(values[:, :, inner].to(ring), weight.to(ring))
 
     def _axis(self, length: int, window: int, device: torch.device) -> list[tuple[int, Tensor]]:
         """List the first voxel and the weights of each window along one axis."""
@@ -206,3 +269,18 @@ class SlidingWindow(Inferer):
                 f" it must give (N, K, {', '.join(map(str, self.roi_size))})"
             )
         return logits
+
+
+def _uniform_value(windows: list[Tensor]) -> Tensor | None:
+    """Give the value of each channel, ``(C,)``, if all windows have it throughout."""
+    value = windows[0].flatten(1)[:, 0]
+    view = value.view(-1, 1, 1, 1)
+    return value if all(bool((window == view).all()) for window in windows) else None
+
+
+def _roll(ring: Tensor, rows: int) -> None:
+    """Let go of the first rows of a ring; what is left moves to its front, row by row."""
+    kept = max(ring.shape[1] - rows, 0)
+    for row in range(kept):
+        ring[:, row] = ring[:, row + rows]
+    ring[:, kept:] = 0

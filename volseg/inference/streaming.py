@@ -1,0 +1,132 @@
+"""Labels on an image's own grid while the windows are still being computed.
+
+The window sweeps the volume along its first axis. As soon as a slab of logits is final it becomes
+probabilities, these become labels of those voxels of the image that read it, and it is forgotten.
+What is held grows with the area of a slice and not with the length of the volume; where even that
+is too much, the second axis is cut into bands, one sweep each. The labels are those of computing
+all at once.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from volseg.data.export import Alignment, Box, align, read_labels
+from volseg.data.geometry import Grid, to_indices
+from volseg.inference.sliding_window import SlidingWindow
+
+CHUNK_BYTES = 64 << 20
+"""Probabilities that are computed at once, in bytes."""
+
+
+def stream_labels(
+    volume: Tensor,
+    grid: Grid,
+    native: Grid,
+    network: Callable[[Tensor], Any],
+    inferer: SlidingWindow,
+    num_bands: int = 1,
+) -> NDArray[np.integer] | None:
+    """Segment a volume slab by slab.
+
+    Args:
+        volume: ``(C, X, Y, Z)``, on the device of the network.
+        grid: Where its voxels lie.
+        native: The image's own grid.
+        network: From windows ``(N, C, d, h, w)`` to logits ``(N, K, d, h, w)``.
+        inferer: Places and blends the windows.
+        num_bands: Sweeps to divide the volume into.
+
+    Returns:
+        Class of each voxel of the image; `None` if its axes are oblique to those of the volume,
+        whose logits are then needed all at once.
+    """
+    alignment = align(to_indices(grid, native), grid.shape, native.shape)
+    if alignment is None:
+        return None
+    across = alignment.order.index(1)
+    labels: NDArray[np.integer] = np.zeros(native.shape, np.uint8)
+    for band in cut_evenly(native.shape[across], num_bands):
+        rows = alignment.axes[across].span(band)
+        slabs = inferer.sweep(volume, network, rows)
+        for box, found in _read_band(slabs, alignment, band, rows.start):
+            if found.dtype != labels.dtype:
+                labels = labels.astype(found.dtype)
+            labels[box] = found
+    return labels
+
+
+def count_bands(volume_shape: tuple[int, ...], roi: int, num_classes: int, limit: int) -> int:
+    """Find how many bands keep the logits that are held below a limit.
+
+    Args:
+        volume_shape: Voxels of the volume along each axis.
+        roi: Voxels of a window along the first axis.
+        num_classes: Classes, background included.
+        limit: Bytes that the logits may take.
+
+    Returns:
+        Number of bands; as many as there are rows if even one row is too much.
+    """
+    _, height, width = volume_shape
+    row = 4 * num_classes * roi * width
+    rows = max(1, (limit - CHUNK_BYTES) // row - 2)  # a band reads one row more on each side
+    return min(height, -(-height // rows))
+
+
+def cut_evenly(length: int, parts: int) -> list[slice]:
+    """Cut a range into parts of nearly equal length.
+
+    Args:
+        length: The range's length.
+        parts: Number of parts, at most ``length``.
+
+    Returns:
+        The parts, in order.
+
+    Examples:
+        >>> cut_evenly(7, 3)
+        [slice(0, 2, None), slice(2, 4, None), slice(4, 7, None)]
+    """
+    edges = [length * part // parts for part in range(parts + 1)]
+    return [slice(*pair) for pair in pairwise(edges)]
+
+
+def _read_band(
+    slabs: Iterator[tuple[int, Tensor]], alignment: Alignment, band: slice, left: int
+) -> Iterator[tuple[Box, NDArray[np.integer]]]:
+    """Give the boxes of labels that a sweep of one band has made final."""
+    along, across = alignment.order.index(0), alignment.order.index(1)
+    reading = alignment.axes[along]
+    waiting = torch.ones(len(reading.lower), dtype=torch.bool)
+    box = [slice(0, len(axis.lower)) for axis in alignment.axes]
+    box[across] = band
+    held: Tensor | None = None
+    for first, logits in _chunks(slabs):
+        probabilities = logits.softmax(0)
+        held = probabilities if held is None else torch.cat([held, probabilities], dim=1)
+        end = first + probabilities.shape[1]
+        start = end - held.shape[1]
+        ready = (waiting & (reading.upper < end)).nonzero().flatten()
+        if len(ready):
+            waiting[ready] = False
+            box[along] = slice(int(ready[0]), int(ready[-1]) + 1)
+            whole = (box[0], box[1], box[2])
+            yield whole, read_labels(held, alignment, whole, (start, left, 0))
+        still = reading.lower[waiting]
+        needed = int(still.min()) if len(still) else end
+        held = held[:, min(needed, end) - start :].clone()
+
+
+def _chunks(slabs: Iterator[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
+    """Cut slabs into pieces whose probabilities are small."""
+    for first, slab in slabs:
+        row = 4 * slab[:, 0].numel()
+        step = max(1, CHUNK_BYTES // row)
+        for start in range(0, slab.shape[1], step):
+            yield first + start, slab[:, start : start + step]
