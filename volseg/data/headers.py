@@ -72,9 +72,9 @@ def judge_header(path: Path, image: Any) -> list[str]:
     """
     affine = np.asarray(image.affine, dtype=np.float64)
     problems = [
-        *_judge_shape(spatial_shape(image)),
+        *judge_shape(spatial_shape(image)),
         *_judge_type(image.header.get_data_dtype()),
-        *_judge_affine(affine, image),
+        *(judge_affine(affine) or _judge_stored_edges(image)),
     ]
     return problems or _judge_length(path, image)
 
@@ -101,7 +101,8 @@ def judge_grid(image: Any) -> list[str]:
     Returns:
         One line a warning.
     """
-    spacing = np.linalg.norm(np.asarray(image.affine, dtype=np.float64)[:3, :3], axis=0)
+    affine = np.asarray(image.affine, dtype=np.float64)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
     codes = codes_of(image)
     warnings = []
     if codes == (0, 0):
@@ -112,9 +113,23 @@ def judge_grid(image: Any) -> list[str]:
         sform, qform = image.header.get_sform(), image.header.get_qform()
         if np.abs(sform - qform).max() > GRID_TOLERANCE * min(spacing):
             warnings.append("has an sform and a qform that differ; the sform is used")
+    return [*warnings, *judge_axes(affine)]
+
+
+def judge_axes(affine: Affine) -> list[str]:
+    """List what is unusual about the axes of a grid that can be used.
+
+    Args:
+        affine: From voxel indices to mm, ``(4, 4)``.
+
+    Returns:
+        One line a warning.
+    """
+    warnings = []
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if max(spacing) >= THICK * min(spacing):
         warnings.append(f"has very unequal voxel edges ({_numbers(spacing)} mm)")
-    axes = np.asarray(image.affine)[:3, :3] / np.asarray(spacing)
+    axes = affine[:3, :3] / spacing
     if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-2:
         warnings.append("has a sheared affine: its axes are not at right angles")
     return warnings
@@ -158,12 +173,40 @@ def read_raw_header(image: Any) -> Any:
         return type(image.header).from_fileobj(stream, check=False)
 
 
-def _judge_shape(shape: tuple[int, ...]) -> list[str]:
+def judge_shape(shape: tuple[int, ...]) -> list[str]:
+    """List why a shape is not that of a volume.
+
+    Args:
+        shape: Voxels along each axis.
+
+    Returns:
+        One line a problem.
+    """
     if len(shape) > 3:
         return [f"has a 4th axis (shape {shape}), which is time; give one 3D volume"]
     if len(shape) < 3:
         return [f"has {len(shape)} axes (shape {shape}); give a 3D volume"]
     return [f"has no voxels (shape {shape})"] if min(shape) < 1 else []
+
+
+def judge_affine(affine: Affine) -> list[str]:
+    """List why an affine does not place every voxel.
+
+    Args:
+        affine: From voxel indices to mm, ``(4, 4)``.
+
+    Returns:
+        One line a problem.
+    """
+    if not np.isfinite(affine).all():
+        return ["has an affine that is not finite"]
+    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    volume = abs(np.linalg.det(affine[:3, :3]))
+    if min(edges) == 0:
+        return [f"has a voxel edge of 0 mm (edges {_numbers(edges)}); correct its header"]
+    if volume < 1e-6 * np.prod(edges):
+        return ["has a singular affine: two of its axes run in parallel; correct its header"]
+    return []
 
 
 def _judge_type(dtype: np.dtype[Any]) -> list[str]:
@@ -173,18 +216,10 @@ def _judge_type(dtype: np.dtype[Any]) -> list[str]:
     return [f"holds {name} voxels of type {dtype}; give real numbers"]
 
 
-def _judge_affine(affine: Affine, image: Any) -> list[str]:
-    if not np.isfinite(affine).all():
-        return ["has an affine that is not finite"]
+def _judge_stored_edges(image: Any) -> list[str]:
     stored = read_raw_header(image)["pixdim"][1:4]  # nibabel mends a 0 in silence
     if int(image.header["sform_code"]) == 0 and not (np.isfinite(stored) & (stored != 0)).all():
         return [f"has a voxel edge of 0 mm (edges {_numbers(stored)}); correct its header"]
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
-    volume = abs(np.linalg.det(affine[:3, :3]))
-    if min(edges) == 0:
-        return [f"has a voxel edge of 0 mm (edges {_numbers(edges)}); correct its header"]
-    if volume < 1e-6 * np.prod(edges):
-        return ["has a singular affine: two of its axes run in parallel; correct its header"]
     return []
 
 

@@ -87,7 +87,7 @@ def inspect_volume(path: str | Path, *, header_only: bool = False) -> VolumeRepo
     if header_only or report.problems:
         return report
     try:
-        report.warnings.extend(_judge_voxels(_read_voxels(file, image)))
+        report.warnings.extend(judge_voxels(_read_voxels(file, image)))
     except DataError as error:
         report.problems.append(_without_name(error, file))
     return report
@@ -199,6 +199,24 @@ def require_same_grid(image: NamedGrid, label: NamedGrid) -> None:
         )
 
 
+def judge_voxels(values: NDArray[Any]) -> list[str]:
+    """List what is unusual about the voxels of a volume.
+
+    Args:
+        values: The voxels.
+
+    Returns:
+        One line a warning.
+    """
+    finite = np.isfinite(values)
+    lost = int(finite.size - finite.sum())
+    if lost == finite.size:
+        return ["holds no finite voxel"]
+    warnings = [f"holds {lost} voxels that are NaN or infinite"] if lost else []
+    low, high = values[finite].min(), values[finite].max()
+    return [*warnings, f"is constant: every voxel is {low:g}"] if low == high else warnings
+
+
 def _refuse(path: Path, problems: list[str]) -> None:
     if problems:
         raise DataError(f"{path}: {problems[0]}")
@@ -242,16 +260,6 @@ def _checked(image: Any) -> Any:
             pass
     spec = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
     return ArrayProxy(BytesIO(content), spec, mmap=False)
-
-
-def _judge_voxels(values: NDArray[Any]) -> list[str]:
-    finite = np.isfinite(values)
-    lost = int(finite.size - finite.sum())
-    if lost == finite.size:
-        return ["holds no finite voxel"]
-    warnings = [f"holds {lost} voxels that are NaN or infinite"] if lost else []
-    low, high = values[finite].min(), values[finite].max()
-    return [*warnings, f"is constant: every voxel is {low:g}"] if low == high else warnings
 
 
 def _without_name(error: DataError, path: Path) -> str:

@@ -1,0 +1,85 @@
+"""Reading an image, whatever its format: a file or a DICOM series becomes voxels and an affine."""
+
+from pathlib import Path
+
+from volseg.data.headers import judge_axes, judge_grid, open_image
+from volseg.data.itk_files import read_itk_file
+from volseg.data.source import Reading, Source
+from volseg.data.volumes import judge_voxels, read_volume
+from volseg.errors import DataError
+
+__all__ = ["FORMATS", "Reading", "Source", "format_of", "read_source", "source_of"]
+
+FORMATS = {
+    ".nii.gz": "nifti",
+    ".nii": "nifti",
+    ".hdr": "nifti",
+    ".img": "nifti",
+    ".nrrd": "nrrd",
+    ".nhdr": "nrrd",
+    ".mha": "metaimage",
+    ".mhd": "metaimage",
+}
+"""What a file of each ending holds; DICOM, which often has none, is known by its content."""
+
+
+def format_of(path: Path) -> str | None:
+    """Tell the format of a file from its name; nothing is read.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its format; `None` if the ending does not tell, as that of DICOM.
+    """
+    ending = _ending(path)
+    return FORMATS[ending] if ending is not None else None
+
+
+def source_of(path: Path, name: str | None = None) -> Source:
+    """Say which files make an image.
+
+    Args:
+        path: A file.
+        name: What to call it; `None`: its name without ending.
+
+    Returns:
+        The source. That its file is there and readable shows only when it is read.
+
+    Raises:
+        DataError: If it is none that volseg reads.
+    """
+    ending = _ending(path)
+    if ending is not None and not path.is_dir():
+        own = path.name[: -len(ending)]
+        return Source(own if name is None else name, (path,), FORMATS[ending])
+    raise DataError(f"{path}: is no image file; give {', '.join(FORMATS)}")
+
+
+def read_source(source: Source) -> Reading:
+    """Read an image.
+
+    Args:
+        source: Which files make it.
+
+    Returns:
+        Voxels, affine and what is unusual about them.
+
+    Raises:
+        DataError: If a file is missing, damaged, or holds no 3D volume of real numbers on a grid
+            that can be inverted; it names the file.
+    """
+    (path,) = source.files
+    if source.format == "nifti":
+        values, affine, _ = read_volume(path)
+        warnings = judge_grid(open_image(path))
+    elif source.format in ("nrrd", "metaimage"):
+        values, affine, warnings = read_itk_file(path, source.format)
+        warnings = [*warnings, *judge_axes(affine)]
+    else:
+        raise DataError(f"{path}: has the unknown format {source.format!r}")
+    return Reading(source, values, affine, source.files, (*warnings, *judge_voxels(values)))
+
+
+def _ending(path: Path) -> str | None:
+    return next((ending for ending in FORMATS if path.name.lower().endswith(ending)), None)
