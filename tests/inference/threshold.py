@@ -10,6 +10,7 @@ from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientati
 
 from volseg.inference.predictor import Predictor
 from volseg.inference.sliding_window import SlidingWindow
+from volseg.transforms.intensity import ReplaceNonFinited
 
 CLASSES = {0: "background", 1: "grey", 2: "white"}
 
@@ -22,9 +23,16 @@ class Threshold(torch.nn.Module):
 
 
 def preprocessing():
-    """Bring an image to the RAS axes and do nothing else."""
+    """Bring an image to the RAS axes, and replace what is no number."""
     keys = ["image"]
-    return Compose([LoadImaged(keys), EnsureChannelFirstd(keys), Orientationd(keys, axcodes="RAS")])
+    return Compose(
+        [
+            LoadImaged(keys),
+            EnsureChannelFirstd(keys),
+            ReplaceNonFinited(keys),
+            Orientationd(keys, axcodes="RAS"),
+        ]
+    )
 
 
 def threshold_predictor(window=8):

@@ -6,55 +6,56 @@ read back and found equal.
 """
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 from monai.inferers import Inferer
-from numpy.typing import NDArray
-from torch import nn
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
 
 from volseg.bundle import Bundle
 from volseg.data.geometry import Grid, to_native_grid, verify_mask, write_mask
-from volseg.data.volumes import inspect_volume, read_grid, read_volume
+from volseg.data.reading import read_source, source_of
+from volseg.data.source import Reading, Source
+from volseg.data.volumes import read_volume
 from volseg.errors import BundleError, DataError, GeometryError, WeightsError
+from volseg.inference.memory import Peak, held
 from volseg.inference.plausibility import Evidence, Guard
+from volseg.inference.prediction import Prediction
+from volseg.inference.preparation import Prepared, Preprocessing, prepare, without_loading
+from volseg.inference.sliding_window import SlidingWindow
+from volseg.inference.streaming import count_bands, least_bytes, stream_labels
 from volseg.networks.weights import load_segmenter
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """A label map on the grid of its image.
+class Ceiling:
+    """How much memory may be used; `None`: as much as there is.
 
     Args:
-        labels: Label of each voxel, in the axis order of the image's file.
-        grid: Grid of the image.
-        source: File of the image.
-        warnings: What is unusual about the image, or about what was found in it.
-        findings: What the bundle's guard has measured, as plain values.
+        host: Bytes of the process.
+        gpu: Bytes on a CUDA device.
     """
 
-    labels: NDArray[np.integer]
-    grid: Grid
-    source: Path
-    warnings: tuple[str, ...] = ()
-    findings: Mapping[str, Any] = field(default_factory=dict)
+    host: int | None = None
+    gpu: int | None = None
 
-    def volumes(self, classes: Mapping[int, str]) -> dict[str, float]:
-        """Measure the classes; the voxel's volume is the determinant of the affine.
 
-        Args:
-            classes: Name of each label value; the background, 0, is left out.
+@dataclass(frozen=True)
+class Loaded:
+    """A case in memory, ready for the network.
 
-        Returns:
-            Volume of each class in mL, by name.
-        """
-        voxel = abs(float(np.linalg.det(np.asarray(self.grid.affine)[:3, :3]))) / 1000
-        counts = np.bincount(self.labels.ravel(), minlength=max(classes) + 1)
-        return {name: float(counts[value] * voxel) for value, name in classes.items() if value}
+    Args:
+        readings: The image, or one for each channel.
+        prepared: What the network takes.
+    """
+
+    readings: tuple[Reading, ...]
+    prepared: Prepared
 
 
 class Predictor:
@@ -62,11 +63,13 @@ class Predictor:
 
     Args:
         network: From ``(B, C, D, H, W)`` to logits ``(B, K, D, H, W)``; moved to ``device``.
-        preprocessing: From ``{"image": path}`` to ``{"image": MetaTensor (C, D, H, W)}``.
+        preprocessing: From ``{"image": path}`` to ``{"image": MetaTensor (C, D, H, W)}``; it begins
+            with `LoadImaged`.
         inferer: Applies the network to a volume of any size.
         classes: Name of each label value, 0 to K - 1; 0 is the background.
         device: Where the network runs.
         guard: Judges each label map before it is written; `None`: all are taken as they are.
+        ceiling: How much memory may be used.
 
     Raises:
         BundleError: If the label values are not 0 to K - 1.
@@ -75,20 +78,24 @@ class Predictor:
     def __init__(
         self,
         network: nn.Module,
-        preprocessing: Callable[[dict[str, str]], dict[str, Any]],
+        preprocessing: Preprocessing,
         inferer: Inferer,
         classes: Mapping[int, str],
         device: torch.device | str = "cpu",
         guard: Guard | None = None,
+        ceiling: Ceiling = Ceiling(),
     ) -> None:
         if sorted(classes) != list(range(len(classes))):
             raise BundleError(f"label values are {sorted(classes)}; use 0 to {len(classes) - 1}")
         self.network = network.to(device).eval()
         self.preprocessing = preprocessing
+        self._from_memory = without_loading(preprocessing)
         self.inferer = inferer
         self.classes = dict(sorted(classes.items()))
         self.device = torch.device(device)
         self.guard = guard
+        self.ceiling = ceiling
+        self._window_bytes: int | None = None
 
     @classmethod
     def from_bundle(
@@ -115,41 +122,138 @@ class Predictor:
         guard = config.get_parsed_content("guard") if "guard" in config else None
         return cls(network, preprocessing, inferer, bundle.classes(), device, guard)
 
-    def predict(self, path: Path) -> Prediction:
+    def predict(self, source: str | Path | Source | Sequence[Source]) -> Prediction:
         """Segment one image.
 
         Args:
-            path: A NIfTI file of a 3D volume.
+            source: A file or DICOM folder of a 3D volume, a source that was found, or one for each
+                channel of the network.
 
         Returns:
             Its label map, on its own grid.
+        """
+        return self.infer(self.load(source))
+
+    def predict_array(self, values: ArrayLike, affine: ArrayLike) -> NDArray[np.integer]:
+        """Segment an image in memory; no file is read or written.
+
+        Args:
+            values: Intensities, ``(X, Y, Z)``, or ``(C, X, Y, Z)`` for a network of several
+                channels.
+            affine: From voxel indices to RAS mm, ``(4, 4)``, as nibabel gives it.
+
+        Returns:
+            Label of each voxel, ``(X, Y, Z)``.
 
         Raises:
-            DataError: If the file cannot be used.
-            WeightsError: If the network gives another number of classes than were named.
+            DataError: If the array is no volume.
         """
-        report = inspect_volume(path)
-        if report.problems:
-            raise DataError(f"{path}: {report.problems[0]}")
-        native = Grid(*read_grid(path)[1:])
-        image = self.preprocessing({"image": str(path)})["image"]
+        array, matrix = np.asarray(values), np.asarray(affine, dtype=np.float64)
+        channels = array if array.ndim == 4 else array[None]
+        if channels.ndim != 4 or not channels.size or channels.dtype.kind not in "iufb":
+            raise DataError(
+                f"array of shape {array.shape} and type {array.dtype} is no volume; give real"
+                " numbers, (X, Y, Z) or (C, X, Y, Z)"
+            )
+        Grid(channels.shape[1:], matrix).matrix()
+        source = Source("array", (Path("array"),), "array")
+        readings = tuple(Reading(source, each, matrix, source.files) for each in channels)
+        return self.infer(Loaded(readings, prepare(self._from_memory, readings))).labels
+
+    def load(self, source: str | Path | Source | Sequence[Source]) -> Loaded:
+        """Read an image and bring it to the network's grid.
+
+        Args:
+            source: As for `predict`.
+
+        Returns:
+            All that `infer` needs; a file that cannot be used is refused with a `DataError`.
+        """
+        if isinstance(source, (str, Path)):
+            source = source_of(Path(source))
+        sources = [source] if isinstance(source, Source) else source
+        readings = tuple(read_source(each) for each in sources)
+        return Loaded(readings, prepare(self._from_memory, readings))
+
+    def infer(self, case: Loaded) -> Prediction:
+        """Segment an image that was loaded.
+
+        Args:
+            case: What `load` gave.
+
+        Returns:
+            Its label map, on its own grid.
+        """
+        warnings = tuple(dict.fromkeys(note for each in case.readings for note in each.warnings))
+        prepared, reading = case.prepared, case.readings[0]
         with torch.inference_mode():
-            volume = image.as_tensor()[None].to(self.device)
-            logits = self.inferer(volume, self.network)[0]
-            if len(logits) != len(self.classes):
-                raise WeightsError(
-                    f"the network gives {len(logits)} classes and {len(self.classes)} are named:"
-                    f" {', '.join(self.classes.values())}"
-                )
-            probabilities = logits.softmax(0)
-            labels = to_native_grid(probabilities, image.affine, native)
+            volume = prepared.image.to(self.device)
+            streamed = None if self.guard is not None else self._stream(volume, prepared)
+            if streamed is not None:
+                return Prediction(streamed, prepared.native, reading.files[0], warnings)
+            probabilities = self._probabilities(volume)
+            labels = to_native_grid(probabilities, prepared.grid.affine, prepared.native)
         if self.guard is None:
-            return Prediction(labels, native, path, tuple(report.warnings))
-        affine = np.asarray(image.affine, dtype=np.float64)
-        evidence = Evidence(labels, native, probabilities, image.as_tensor(), affine)
+            return Prediction(labels, prepared.native, reading.files[0], warnings)
+        affine = np.asarray(prepared.grid.affine)
+        evidence = Evidence(labels, prepared.native, probabilities, prepared.image, affine)
         verdict = self.guard.judge(evidence)
-        warnings = (*report.warnings, *verdict.warnings)
-        return Prediction(verdict.labels, native, path, warnings, verdict.findings)
+        warnings = (*warnings, *verdict.warnings)
+        where = prepared.native, reading.files[0]
+        return Prediction(verdict.labels, *where, warnings, verdict.findings)
+
+    def _network(self, windows: Tensor) -> Any:
+        """Run the network and refuse another number of classes than were named."""
+        logits = self.network(windows)
+        if isinstance(logits, Tensor) and logits.ndim > 1 and logits.shape[1] != len(self.classes):
+            raise WeightsError(
+                f"the network gives {logits.shape[1]} classes and {len(self.classes)} are named:"
+                f" {', '.join(self.classes.values())}"
+            )
+        return logits
+
+    def _probabilities(self, volume: Tensor) -> Tensor:
+        """Compute the probabilities of all classes at once."""
+        logits: Tensor = self.inferer(volume[None], self._network)[0]
+        return logits.softmax(0)
+
+    def _stream(self, volume: Tensor, prepared: Prepared) -> NDArray[np.integer] | None:
+        """Label slab by slab, in as many bands as the memory asks for, if that can be done."""
+        if not isinstance(self.inferer, SlidingWindow):
+            return None
+        num_bands = self._count_bands(volume, self.inferer)
+        while True:
+            try:
+                return stream_labels(
+                    volume, prepared.grid, prepared.native, self._network, self.inferer, num_bands
+                )
+            except torch.OutOfMemoryError:
+                if num_bands >= volume.shape[2]:
+                    raise
+                torch.cuda.empty_cache()
+                num_bands = min(2 * num_bands, volume.shape[2])
+
+    def _count_bands(self, volume: Tensor, inferer: SlidingWindow) -> int:
+        """Find how many bands keep to the ceiling, once a window has shown what it takes."""
+        is_gpu = self.device.type == "cuda"
+        ceiling = self.ceiling.gpu if is_gpu else self.ceiling.host
+        if ceiling is None:
+            return 1
+        if self._window_bytes is None:
+            window = torch.zeros((inferer.batch_size, len(volume), *inferer.roi_size))
+            with Peak(self.device) as peak:
+                self._network(window.to(self.device))
+            self._window_bytes = peak.bytes
+        limit = ceiling - held(self.device) - self._window_bytes
+        shape = (volume.shape[1], volume.shape[2], volume.shape[3])
+        bands = count_bands(shape, inferer.roi_size[0], len(self.classes), limit)
+        if bands is None:
+            least = least_bytes(shape, inferer.roi_size[0], len(self.classes))
+            raise DataError(
+                f"needs about {(ceiling - limit + least) / 2**30:.1f} GiB with {len(self.classes)}"
+                f" classes, and the ceiling is {ceiling / 2**30:.1f} GiB; allow more memory"
+            )
+        return bands
 
     def save(self, prediction: Prediction, path: Path) -> None:
         """Write a label map; it gets its name only after it was read back and compared.

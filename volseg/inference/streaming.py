@@ -19,9 +19,13 @@ from torch import Tensor
 from volseg.data.export import Alignment, Box, align, read_labels
 from volseg.data.geometry import Grid, to_indices
 from volseg.inference.sliding_window import SlidingWindow
+from volseg.types import Size
 
 CHUNK_BYTES = 64 << 20
 """Probabilities that are computed at once, in bytes."""
+
+SHARED_ROWS = 2
+"""Rows that a band reads of its neighbours."""
 
 
 def stream_labels(
@@ -61,22 +65,35 @@ def stream_labels(
     return labels
 
 
-def count_bands(volume_shape: tuple[int, ...], roi: int, num_classes: int, limit: int) -> int:
+def count_bands(shape: Size, roi: int, num_classes: int, limit: int) -> int | None:
     """Find how many bands keep the logits that are held below a limit.
 
     Args:
-        volume_shape: Voxels of the volume along each axis.
+        shape: Voxels of the volume along each axis.
         roi: Voxels of a window along the first axis.
         num_classes: Classes, background included.
         limit: Bytes that the logits may take.
 
     Returns:
-        Number of bands; as many as there are rows if even one row is too much.
+        Number of bands; `None` if `least_bytes` is more than the limit.
     """
-    _, height, width = volume_shape
-    row = 4 * num_classes * roi * width
-    rows = max(1, (limit - CHUNK_BYTES) // row - 2)  # a band reads one row more on each side
-    return min(height, -(-height // rows))
+    _, height, width = shape
+    rows = (limit - CHUNK_BYTES) // (4 * num_classes * roi * width) - SHARED_ROWS
+    return None if rows < 1 else min(height, -(-height // rows))
+
+
+def least_bytes(shape: Size, roi: int, num_classes: int) -> int:
+    """Tell what is held when each band is a single row.
+
+    Args:
+        shape: Voxels of the volume along each axis.
+        roi: Voxels of a window along the first axis.
+        num_classes: Classes, background included.
+
+    Returns:
+        Bytes.
+    """
+    return 4 * num_classes * roi * shape[2] * (1 + SHARED_ROWS) + CHUNK_BYTES
 
 
 def cut_evenly(length: int, parts: int) -> list[slice]:
