@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+from volseg.data.dicom.headers import ENDINGS as DICOM_ENDINGS
+from volseg.data.dicom.headers import is_dicom
+from volseg.data.dicom.series import find_series
+from volseg.data.dicom.volume import read_series
 from volseg.data.headers import judge_axes, judge_grid, open_image
 from volseg.data.itk_files import read_itk_file
 from volseg.data.source import Reading, Source
@@ -23,6 +27,10 @@ FORMATS = {
 """What a file of each ending holds; DICOM, which often has none, is known by its content."""
 
 
+SHOWN = 4
+"""Series that a message names."""
+
+
 def format_of(path: Path) -> str | None:
     """Tell the format of a file from its name; nothing is read.
 
@@ -40,20 +48,27 @@ def source_of(path: Path, name: str | None = None) -> Source:
     """Say which files make an image.
 
     Args:
-        path: A file.
-        name: What to call it; `None`: its name without ending.
+        path: A file, or a folder that holds one DICOM series and no other.
+        name: What to call it; `None`: the name of file or folder, without ending.
 
     Returns:
-        The source. That its file is there and readable shows only when it is read.
+        The source. That a file is there and readable shows only when it is read.
 
     Raises:
-        DataError: If it is none that volseg reads.
+        DataError: If it is none that volseg reads, or a folder of several series.
     """
+    if path.is_dir():
+        return _source_of_folder(path, name)
     ending = _ending(path)
-    if ending is not None and not path.is_dir():
+    if ending is not None:
         own = path.name[: -len(ending)]
         return Source(own if name is None else name, (path,), FORMATS[ending])
-    raise DataError(f"{path}: is no image file; give {', '.join(FORMATS)}")
+    if not path.is_file():
+        raise DataError(f"{path}: does not exist")
+    if not is_dicom(path):
+        raise DataError(f"{path}: is no image file; give {', '.join(FORMATS)} or DICOM")
+    own = path.stem if path.suffix.lower() in DICOM_ENDINGS else path.name
+    return Source(own if name is None else name, (path,), "dicom")
 
 
 def read_source(source: Source) -> Reading:
@@ -69,6 +84,8 @@ def read_source(source: Source) -> Reading:
         DataError: If a file is missing, damaged, or holds no 3D volume of real numbers on a grid
             that can be inverted; it names the file.
     """
+    if source.format == "dicom":
+        return _read_dicom(source)
     (path,) = source.files
     if source.format == "nifti":
         values, affine, _ = read_volume(path)
@@ -79,6 +96,26 @@ def read_source(source: Source) -> Reading:
     else:
         raise DataError(f"{path}: has the unknown format {source.format!r}")
     return Reading(source, values, affine, source.files, (*warnings, *judge_voxels(values)))
+
+
+def _source_of_folder(folder: Path, name: str | None) -> Source:
+    found = find_series(folder)
+    if not found:
+        raise DataError(f"{folder}: holds no DICOM series; give a file or a folder of one series")
+    if len(found) > 1:
+        names = ", ".join(series.name for series in found[:SHOWN])
+        raise DataError(
+            f"{folder}: holds {len(found)} DICOM series ({names}{', ...' * (len(found) > SHOWN)});"
+            " give the folder of one, or the sources that find_series lists"
+        )
+    own = folder.resolve().name
+    return Source(own if name is None else name, found[0].files, "dicom")
+
+
+def _read_dicom(source: Source) -> Reading:
+    values, stack, warnings = read_series(source.files)
+    files = tuple(plane.file for plane in stack.planes)
+    return Reading(source, values, stack.affine, files, (*warnings, *judge_voxels(values)))
 
 
 def _ending(path: Path) -> str | None:
