@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from volseg.transforms.anatomy.maps import DEPTH_STEP, Anatomy, Lobe, Tissue
-from volseg.transforms.resection.cavity import Cavity, Solid
+from volseg.transforms.resection.cavity import RESECTOR, Cavity, Solid
+from volseg.transforms.resection.compat import carve_compat
 from volseg.transforms.resection.level import Candidates, find_component, unravel
 from volseg.transforms.resection.noise import space_noise
 from volseg.transforms.resection.price import outline, prices
@@ -123,6 +124,9 @@ def _paste(start: Index, stop: Index, corner: Index, mask: Tensor) -> Tensor:
 
 def _carve_solid(anatomy: Anatomy, cavity: Cavity, solid: Solid) -> tuple[Index, Tensor] | None:
     """Give the cavity's tight box and mask, or `None` if there is none."""
+    if solid.law == RESECTOR:
+        found = carve_compat(anatomy, cavity.side, solid)
+        return None if found is None else _tighten(*found)
     count = round(solid.volume_ml / anatomy.voxel_ml)
     if solid.corridor > 0 and solid.entry is None:
         solid = replace(solid, entry=_nearest_surface(anatomy, solid))

@@ -10,6 +10,9 @@ from typing import Any, Self, get_type_hints
 
 Point = tuple[float, float, float]
 
+RESECTOR = "resector"
+"""The law of the simulator resector, see `volseg.transforms.resection.compat`."""
+
 
 @dataclass(frozen=True)
 class HalfSpace:
@@ -40,6 +43,8 @@ class Solid:
         corridor: Radius in mm of the path to the surface; 0 for none.
         entry: Where the corridor meets the surface, RAS mm; `None`: where it is nearest.
         tissue: `Tissue` whose outline it follows within the ellipsoid, 0 for none.
+        law: ``resector`` for that simulator's law, by which angles turn about z first, the seed is
+            the offset of its noise, and the volume is not met; empty for volseg's own.
     """
 
     centre: Point
@@ -53,6 +58,7 @@ class Solid:
     corridor: float = 0.0
     entry: Point | None = None
     tissue: int = 0
+    law: str = ""
 
 
 @dataclass(frozen=True)

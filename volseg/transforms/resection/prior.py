@@ -7,7 +7,7 @@ import numpy as np
 
 from volseg.errors import DataError
 from volseg.transforms.anatomy.maps import Lobe
-from volseg.transforms.resection.cavity import MODES, STAGES
+from volseg.transforms.resection.cavity import MODES, RESECTOR, STAGES
 
 LOG_MEAN = 9.636
 """Mean of the logarithm of the volumes in mm3 of the 133 labelled cavities of EPISURG."""
@@ -56,6 +56,8 @@ class Prior:
             seen more often than in EPISURG.
         min_ml: Smallest volume, in mL.
         max_ml: Largest volume, in mL.
+        compat: ``resector`` draws by that simulator's law, whatever else is said here: always one
+            cavity, filled by fluid; empty for volseg's own.
     """
 
     modes: Mapping[str, float] = field(default_factory=lambda: dict(MODE_WEIGHTS))
@@ -64,6 +66,7 @@ class Prior:
     small_share: float = 0.3
     min_ml: float = 0.3
     max_ml: float = 142.0
+    compat: str = ""
 
     def __post_init__(self) -> None:
         """Refuse unknown names and weights that cannot be drawn from."""
@@ -75,6 +78,8 @@ class Prior:
                 raise DataError(f"{what}s have the weights {dict(weights)}; use some above 0")
         if self.sites not in SITES:
             raise DataError(f"sites are {self.sites!r}; use {', '.join(SITES)}")
+        if self.compat not in ("", RESECTOR):
+            raise DataError(f"compat is {self.compat!r}; use {RESECTOR!r}, or leave it empty")
         if not 0 < self.min_ml <= self.max_ml or not 0 <= self.small_share <= 1:
             raise DataError(
                 f"volumes reach from {self.min_ml} to {self.max_ml} mL with a share of"

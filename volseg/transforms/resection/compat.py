@@ -1,0 +1,241 @@
+"""The law of resector, the published simulator, so that both can be compared voxel for voxel.
+
+Its cavity is an ellipsoid whose surface is moved along the normals of a unit sphere by octaves of
+simplex noise before it is scaled, turned and cut by what can be resected (F. Pérez-García et al.,
+IJCARS 2021, https://doi.org/10.1007/s11548-021-02420-2). Its volume is that of the ellipsoid, noise
+and cut aside. resector fills a mesh; here the inside is a closed form: a voxel at q in the
+ellipsoid's own frame, which starts from the mean of the moved surface, is inside where
+``|q| <= 1 + n(q / |q|)``. Geometry follows resector; the texture in the cavity stays volseg's own.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from volseg.transforms.anatomy.maps import Anatomy, Lobe, Side, Tissue
+from volseg.transforms.resection.cavity import RESECTOR, Cavity, Content, Point, Solid
+from volseg.transforms.resection.simplex import Floats, simplex_noise
+from volseg.transforms.resection.solid import Index, equivalent_radius, rotation
+
+VOLUMES_ML = (0.844, 83.757)
+"""Volumes are drawn evenly between these: percentiles 1 and 99 of the labelled cavities."""
+
+LARGEST_RATIO = 2.0
+"""The ellipsoid is up to so many times as long as the ball of its volume."""
+
+NOISE_OFFSETS = 1000
+"""There are so many shapes of noise."""
+
+NOISE_SCALE = 3.0
+"""Positions on the unit sphere are divided by this before the noise is read."""
+
+SURFACE_POINTS = 2562
+"""The mean of the moved surface is taken over so many points, as resector's mesh has."""
+
+OPENING = 3.4
+"""Radius in voxels of the ball that opens the brain; resector's reaches 3 along each axis."""
+
+MEDIAN = 9
+"""Edge in voxels of the cube whose median smooths the brain."""
+
+MARGIN = 11
+"""Opening and median look at voxels so far away at most."""
+
+BLURS = (0.5, 1.0)
+"""Standard deviation of the wall's blur is drawn evenly between these, in mm."""
+
+
+def compat_solid(solid: Solid, affine: NDArray[np.float64], shape: Index) -> Tensor:
+    """Mark the inside of one of resector's solids, whatever can be resected.
+
+    Args:
+        solid: Centre, radii, angles and, as the offset of the noise in whole lattice units, seed;
+            roughness 1 is resector's noise and 0 its plain ellipsoid.
+        affine: From voxel indices to RAS mm, ``(4, 4)``.
+        shape: Voxels of the volume along each axis.
+
+    Returns:
+        Boolean mask, ``(D, H, W)``.
+    """
+    mask = torch.zeros(shape, dtype=torch.bool)
+    box = _enclose(solid, affine, shape)
+    if box is not None:
+        window = tuple(slice(a, b) for a, b in zip(*box, strict=True))
+        mask[window] = torch.from_numpy(_inside(solid, affine, *box))
+    return mask
+
+
+def compat_mask(solid: Solid, affine: NDArray[np.float64], resectable: Tensor) -> Tensor:
+    """Cut one of resector's solids, and keep its largest part.
+
+    Args:
+        solid: As for `compat_solid`.
+        affine: From voxel indices to RAS mm, ``(4, 4)``.
+        resectable: What can be taken out, ``(D, H, W)``, bool.
+
+    Returns:
+        Boolean mask, ``(D, H, W)``; empty if nothing is left.
+    """
+    inside = compat_solid(solid, affine, _index(resectable.shape)) & resectable
+    return torch.from_numpy(_largest(inside.numpy()))
+
+
+def carve_compat(anatomy: Anatomy, side: int, solid: Solid) -> tuple[Index, Tensor] | None:
+    """Carve one of resector's solids out of what it would cut.
+
+    Args:
+        anatomy: The maps of the head.
+        side: `Side` that is operated; 0 for both.
+        solid: As for `compat_solid`.
+
+    Returns:
+        First voxel of a box, and the cavity's mask in it, ``(d, h, w)``; `None`: nothing is left.
+    """
+    shape = _index(anatomy.tissue.shape)
+    box = _enclose(solid, anatomy.affine, shape)
+    if box is None:
+        return None
+    start = _index(np.maximum(np.subtract(box[0], MARGIN), 0))
+    crop = anatomy.crop(start, _index(np.minimum(np.add(box[1], MARGIN), shape)))
+    mask = compat_mask(solid, crop.affine, compat_resectable(crop, side))
+    return (start, mask) if bool(mask.any()) else None
+
+
+def compat_resectable(anatomy: Anatomy, side: int) -> Tensor:
+    """Mark what resector would cut: ventricles and deep nuclei too, but nothing below the tent.
+
+    The brain of that side is opened by a ball and smoothed by a median, both in voxels, so that
+    thin gyri are lost and narrow sulci filled.
+
+    Args:
+        anatomy: The maps of the head or of a box of it.
+        side: `Side` that is operated; 0 for both.
+
+    Returns:
+        Boolean mask, ``(D, H, W)``.
+    """
+    tissue = anatomy.tissue
+    mask = (tissue > Tissue.FLUID) & (anatomy.lobe != Lobe.INFRATENTORIAL)
+    for spared in (Tissue.BRAINSTEM, Tissue.CEREBELLUM_CORTEX, Tissue.CEREBELLUM_WHITE):
+        mask &= tissue != spared
+    if side:
+        mask &= (anatomy.side == side) | (anatomy.side == 0)
+    core = _largest(ndimage.distance_transform_edt(mask.numpy()) > OPENING)
+    if not core.any():
+        return torch.zeros_like(mask)
+    opened = ndimage.distance_transform_edt(~core) <= OPENING
+    share = ndimage.uniform_filter(opened.astype(np.float32), MEDIAN)
+    return torch.from_numpy(share > 0.5)
+
+
+def sample_compat(anatomy: Anatomy, random: np.random.RandomState) -> Cavity:
+    """Draw a cavity as resector does: one ellipsoid about any voxel of the cortex, filled by fluid.
+
+    Args:
+        anatomy: The maps of the head.
+        random: Source of all draws.
+
+    Returns:
+        What was drawn; not ``is_ok`` if the drawn side has no cortex.
+    """
+    side = Side.LEFT if random.uniform() < 0.5 else Side.RIGHT
+    volume, ratio = random.uniform(*VOLUMES_ML), random.uniform(1, LARGEST_RATIO)
+    angles, offset = random.uniform(0, 360, 3), int(random.randint(NOISE_OFFSETS))
+    blur, place, seed = random.uniform(*BLURS), random.uniform(), int(random.randint(2**31 - 1))
+    cortex = (anatomy.tissue == Tissue.CORTEX) | (anatomy.tissue == Tissue.LIMBIC)
+    voxels = (cortex & (anatomy.side == int(side))).nonzero()
+    if len(voxels) == 0:
+        return Cavity(seed=seed, is_ok=False)
+    voxel = voxels[int(place * len(voxels))].numpy()
+    radius = equivalent_radius(volume)
+    solid = Solid(
+        centre=_point(anatomy.affine[:3, :3] @ voxel + anatomy.affine[:3, 3]),
+        radii=(radius, ratio * radius, radius / ratio),
+        angles=_point(angles),
+        volume_ml=volume,
+        roughness=1.0,
+        seed=offset,
+        law=RESECTOR,
+    )
+    content = Content(blur=blur)
+    return Cavity("lesionectomy", side=int(side), solids=(solid,), content=content, seed=seed)
+
+
+def _enclose(solid: Solid, affine: NDArray[np.float64], shape: Index) -> tuple[Index, Index] | None:
+    """Find the box that holds the solid, however its noise moves the surface; `None`: it is empty.
+
+    Noise is at most 1, and so is the mean of the moved surface.
+    """
+    largest = 1 + solid.roughness + float(np.linalg.norm(_mean_surface(solid)))
+    inverse = np.linalg.inv(affine)
+    centre = inverse[:3, :3] @ np.asarray(solid.centre) + inverse[:3, 3]
+    axes = inverse[:3, :3] @ _rotation(solid.angles) * np.asarray(solid.radii)
+    half = largest * np.linalg.norm(axes, axis=1)
+    low = np.clip(np.floor(centre - half), 0, shape).astype(int)
+    high = np.clip(np.ceil(centre + half) + 1, 0, shape).astype(int)
+    return None if (high <= low).any() else (_index(low), _index(high))
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep the largest part of a mask, if it has any."""
+    labels = ndimage.label(mask)[0]
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    largest: NDArray[np.bool_] = mask & (labels == sizes.argmax())
+    return largest
+
+
+def _inside(
+    solid: Solid, affine: NDArray[np.float64], start: Index, stop: Index
+) -> NDArray[np.bool_]:
+    """Mark the inside in a box; the noise is read where it can decide."""
+    shape = np.subtract(stop, start)
+    voxels = np.indices(tuple(shape)).reshape(3, -1) + np.asarray(start)[:, None]
+    frame = (_rotation(solid.angles) / np.asarray(solid.radii)).T
+    offsets = affine[:3, :3] @ voxels + (affine[:3, 3] - np.asarray(solid.centre))[:, None]
+    places = (frame @ offsets).T + _mean_surface(solid)
+    level = np.linalg.norm(places, axis=1)
+    inside: NDArray[np.bool_] = level <= 1 - solid.roughness
+    near = np.flatnonzero(~inside & (level <= 1 + solid.roughness))
+    directions = places[near] / level[near, None]
+    inside[near] = level[near] <= 1 + _noise(solid, directions)
+    return inside.reshape(shape)
+
+
+def _noise(solid: Solid, directions: Floats) -> Floats:
+    return solid.roughness * simplex_noise((directions + solid.seed) / NOISE_SCALE)
+
+
+def _mean_surface(solid: Solid) -> Floats:
+    """Mean of the moved surface of the unit sphere, from which positions are measured, ``(3,)``."""
+    directions = _spiral()
+    mean: Floats = (directions * (1 + _noise(solid, directions))[:, None]).mean(axis=0)
+    return mean
+
+
+@lru_cache(maxsize=1)
+def _spiral() -> Floats:
+    """Directions that cover the sphere evenly, along a spiral with the golden angle, ``(N, 3)``."""
+    number = np.arange(SURFACE_POINTS)
+    height = 1 - (2 * number + 1) / SURFACE_POINTS
+    angle = number * math.pi * (3 - math.sqrt(5))
+    width = np.sqrt(1 - height**2)
+    return np.stack([width * np.cos(angle), width * np.sin(angle), height], axis=1)
+
+
+def _rotation(angles: Point) -> Floats:
+    """Turn about the z, then the y, then the x axis, ``(3, 3)``; volseg's own solids do x first."""
+    return rotation((-angles[0], -angles[1], -angles[2])).T
+
+
+def _index(values: NDArray[np.int_] | torch.Size) -> Index:
+    return int(values[0]), int(values[1]), int(values[2])
+
+
+def _point(values: Floats) -> Point:
+    return float(values[0]), float(values[1]), float(values[2])
