@@ -6,7 +6,7 @@ read back and found equal.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -95,6 +95,7 @@ class Predictor:
         self.device = torch.device(device)
         self.guard = guard
         self.ceiling = ceiling
+        self.on_window: Callable[[], None] = _do_nothing
         self._window_bytes: int | None = None
 
     @classmethod
@@ -175,6 +176,19 @@ class Predictor:
         readings = tuple(read_source(each) for each in sources)
         return Loaded(readings, prepare(self._from_memory, readings))
 
+    def count_windows(self, case: Loaded) -> int:
+        """Tell how often the network will be called.
+
+        Args:
+            case: What `load` gave.
+
+        Returns:
+            The number of calls, if all logits fit into memory at once; 0 if nobody knows.
+        """
+        if not isinstance(self.inferer, SlidingWindow):
+            return 0
+        return self.inferer.count_batches(case.prepared.image.shape[1:])
+
     def infer(self, case: Loaded) -> Prediction:
         """Segment an image that was loaded.
 
@@ -205,6 +219,7 @@ class Predictor:
     def _network(self, windows: Tensor) -> Any:
         """Run the network and refuse another number of classes than were named."""
         logits = self.network(windows)
+        self.on_window()
         if isinstance(logits, Tensor) and logits.ndim > 1 and logits.shape[1] != len(self.classes):
             raise WeightsError(
                 f"the network gives {logits.shape[1]} classes and {len(self.classes)} are named:"
@@ -275,3 +290,7 @@ class Predictor:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _do_nothing() -> None:
+    """Watch nothing."""

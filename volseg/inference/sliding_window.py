@@ -11,7 +11,7 @@ products then add up to one at every voxel: no map of counts, no division afterw
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
-from math import ceil
+from math import ceil, prod
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -194,6 +194,20 @@ class SlidingWindow(Inferer):
                 slab = ring[:, first - base : end - base]
                 yield first - before[0], slab.narrow(3, before[2], sizes[2])
             _roll(ring, done - base)
+
+    def count_batches(self, sizes: Sequence[int]) -> int:
+        """Tell how often the network is called for one volume.
+
+        Args:
+            sizes: Voxels of the volume along each axis.
+
+        Returns:
+            Number of batches of windows.
+        """
+        lengths = [max(pair) for pair in zip(sizes, self.roi_size, strict=True)]
+        pairs = zip(lengths, self.roi_size, strict=True)
+        windows = prod(len(window_starts(*pair, self.overlap)) for pair in pairs)
+        return ceil(windows / self.batch_size)
 
     def _padded(self, volume: Tensor, before: Sequence[int]) -> Tensor:
         """Pad a volume that is smaller than a window with its own border."""

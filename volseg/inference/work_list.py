@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from volseg.data.cases import stem
+from volseg.data.source import Source
 from volseg.data.volumes import ENDINGS
 from volseg.errors import DataError
 
@@ -21,16 +22,25 @@ class Job:
 
     Args:
         name: Path below the input folder, without the ending; a mask's path below the output.
-        source: The image.
+        source: The image, or the first file of it.
         target: The mask to write.
+        sources: What to read, one for each channel; none: ``source`` is a file.
     """
 
     name: str
     source: Path
     target: Path
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def files(self) -> list[Path]:
+        """List the files to read."""
+        return [path for each in self.sources for path in each.files] or [self.source]
 
 
-def list_jobs(inputs: Sequence[Path], output: Path, *, overwrite: bool = False) -> list[Job]:
+def list_jobs(
+    inputs: Sequence[Path], output: Path, *, overwrite: bool = False, resume: bool = False
+) -> list[Job]:
     """Find the images and the masks to write, and refuse what would go wrong.
 
     Args:
@@ -38,6 +48,7 @@ def list_jobs(inputs: Sequence[Path], output: Path, *, overwrite: bool = False) 
             can be read shows when its turn comes.
         output: Folder of the masks.
         overwrite: Whether masks that are there already may be replaced.
+        resume: Whether masks that are there already are to be looked at one by one.
 
     Returns:
         One job an image, in the order given, folders by name; none twice.
@@ -60,9 +71,11 @@ def list_jobs(inputs: Sequence[Path], output: Path, *, overwrite: bool = False) 
         if target.resolve() in sources:
             raise DataError(f"{target} is an input and would be replaced; use another output")
     existing = [target for target in jobs if target.exists()]
-    if existing and not overwrite:
+    if existing and not overwrite and not resume:
         more = f" and {len(existing) - 1} more masks exist" if existing[1:] else " exists"
-        raise DataError(f"{existing[0]}{more} already; allow overwriting or use another output")
+        raise DataError(
+            f"{existing[0]}{more} already; resume the run, allow overwriting or use another output"
+        )
     return list(jobs.values())
 
 
