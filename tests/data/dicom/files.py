@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import SimpleITK as sitk  # noqa: N813
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -110,3 +111,18 @@ def enhanced(volume, positions, directions=(ROWS, COLUMNS), scales=None):
         SharedFunctionalGroupsSequence=[shared],
         PerFrameFunctionalGroupsSequence=frames,
     )
+
+
+LPS = np.diag([-1.0, -1, 1, 1])
+"""Between millimetres towards right and front and those towards left and back."""
+
+
+def read_by_itk(paths):
+    """Read slices in a given order, or one file, by ITK; give voxels and affine."""
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(path) for path in paths])
+    found = reader.Execute() if len(paths) > 1 else sitk.ReadImage(str(paths[0]))
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(found.GetDirection(), (3, 3)) * np.asarray(found.GetSpacing())
+    affine[:3, 3] = found.GetOrigin()
+    return sitk.GetArrayFromImage(found).T, LPS @ affine

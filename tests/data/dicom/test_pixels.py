@@ -228,7 +228,7 @@ def test_empty_and_renamed_files_are_refused(tmp_path):
     path.touch()
     refuse(path, "is empty")
     path.write_text("This is a text. " * 30)
-    refuse(path, "is not a DICOM file")
+    refuse(path, "lacks the letters DICM")
 
 
 def test_a_file_without_a_preamble_is_read(tmp_path):

@@ -1,5 +1,6 @@
 """Which files of a folder make one volume."""
 
+import contextlib
 import logging
 
 import numpy as np
@@ -165,7 +166,7 @@ def test_a_damaged_header_spoils_its_own_series(tmp_path):
 def test_a_damaged_file_alone_is_a_source_that_cannot_be_read(tmp_path):
     (tmp_path / "a.dcm").write_text("This is a text. " * 30)
     (source,) = find_series(tmp_path)
-    with pytest.raises(DataError, match=r"a\.dcm: is not a DICOM file"):
+    with pytest.raises(DataError, match=r"a\.dcm: is not a readable DICOM file"):
         read_source(source)
 
 
@@ -177,6 +178,22 @@ def test_a_folder_without_series_is_refused(tmp_path):
         find_series(tmp_path / "absent")
     with pytest.raises(DataError, match="does not exist"):
         source_of(tmp_path / "absent")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_is_damaged_no_file_is_lost_and_nothing_but_a_refusal_is_raised(tmp_path, seed):
+    paths = save_series(tmp_path / "a", noise(), PLACES)
+    random = np.random.default_rng(seed)
+    content = bytearray(paths[2].read_bytes())
+    for place in random.integers(132, len(content), 1 + seed % 8):
+        content[place] = random.integers(256)
+    paths[2].write_bytes(bytes(content))
+    found = find_series(tmp_path)
+    assert sorted(file for source in found for file in source.files) == paths
+    for source in found:
+        with contextlib.suppress(DataError):
+            assert read_source(source).values.ndim == 3
 
 
 @pytest.mark.real

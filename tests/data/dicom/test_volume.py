@@ -1,27 +1,25 @@
 """A series becomes the volume that its planes say, whatever its files are called."""
 
 from itertools import permutations, product
-from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from tests.data.dicom.files import (
+    LPS,
     SPACING,
     along,
     enhanced,
     noise,
+    read_by_itk,
     save,
     save_series,
 )
 from volseg.data.dicom.volume import read_series
 from volseg.errors import DataError
-
-LPS = np.diag([-1.0, -1, 1, 1])
 
 
 def refuse(paths, message):
@@ -30,17 +28,6 @@ def refuse(paths, message):
         read_series(paths)
     assert "\n" not in str(caught.value)
     assert str(paths[0].parent) in str(caught.value)
-
-
-def read_by_itk(paths):
-    """Read slices in a given order; give voxels and affine."""
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(path) for path in paths])
-    found = reader.Execute()
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(found.GetDirection(), (3, 3)) * np.asarray(found.GetSpacing())
-    affine[:3, 3] = found.GetOrigin()
-    return sitk.GetArrayFromImage(found).T, LPS @ affine
 
 
 def test_axes_are_columns_rows_and_slices(tmp_path):
@@ -226,6 +213,14 @@ def test_frames_without_places_are_refused(tmp_path):
     refuse([save(made, tmp_path / "a.dcm")], "holds 6 frames and no functional groups")
 
 
+def test_frames_without_a_group_each_are_refused(tmp_path):
+    made = enhanced(noise(), along(6, (0, 0, 2)))
+    made.PerFrameFunctionalGroupsSequence = made.PerFrameFunctionalGroupsSequence[:5]
+    refuse([save(made, tmp_path / "a.dcm")], r"has 6 frames and 5 functional groups")
+    made.PerFrameFunctionalGroupsSequence = []
+    refuse([save(made, tmp_path / "a.dcm")], r"has 6 frames and 0 functional groups")
+
+
 def test_a_frame_is_named_by_its_number(tmp_path):
     positions = along(6, (0, 0, 2))
     positions[4] = positions[3]
@@ -242,54 +237,3 @@ def test_an_absent_file_is_named(tmp_path):
     paths = save_series(tmp_path, noise(), along(3, (0, 0, 2)))
     paths[1].unlink()
     refuse(paths, r"001\.dcm: does not exist")
-
-
-@pytest.mark.real
-@pytest.mark.parametrize(
-    ("folder", "count"),
-    [("torchio_head", 17), ("sts_008_MR_T1/image", 28), ("totalsegmentator_ct_jpeg2000", 20)],
-)
-def test_real_series_are_as_itk_reads_them(shared_data, folder, count):
-    paths = sorted((shared_data / "dicom" / folder).iterdir())
-    assert len(paths) == count
-    values, stack, warnings = read_series(paths)
-    found, affine = read_by_itk([plane.file for plane in stack.planes])
-    assert np.array_equal(values, found)
-    assert np.abs(affine - stack.affine).max() < 1e-4
-    assert warnings == []
-
-
-def read_nifti(path: Path):
-    """Read a NIfTI file by another library than volseg does; give voxels and affine."""
-    found = sitk.ReadImage(str(path))
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(found.GetDirection(), (3, 3)) * np.asarray(found.GetSpacing())
-    affine[:3, 3] = found.GetOrigin()
-    return sitk.GetArrayFromImage(found).T, LPS @ affine
-
-
-@pytest.mark.real
-def test_a_real_compressed_ct_lies_under_its_segmentation(shared_data):
-    paths = list((shared_data / "dicom" / "totalsegmentator_ct_jpeg2000").iterdir())
-    values, stack, _ = read_series(paths)
-    labels, affine = read_nifti(
-        shared_data / "dicom" / "totalsegmentator_ct_jpeg2000_seg_total.nii.gz"
-    )
-    flipped = stack.affine @ np.array(
-        [[1, 0, 0, 0], [0, -1, 0, values.shape[1] - 1], [0, 0, 1, 0], [0, 0, 0, 1]]
-    )
-    assert values.shape == labels.shape
-    assert np.allclose(flipped, affine, rtol=0, atol=1e-3)
-    bone = np.isin(labels[:, ::-1], range(26, 51))  # vertebrae of the total segmentation
-    assert values[bone].mean() > values[labels[:, ::-1] == 5].mean() > -100  # 5: liver
-
-
-@pytest.mark.real
-def test_a_real_mri_equals_the_nifti_that_was_made_of_it(shared_data):
-    paths = list((shared_data / "dicom" / "sts_008_MR_T1" / "image").iterdir())
-    values, stack, _ = read_series(paths)
-    found, affine = read_nifti(
-        shared_data / "Dataset901_SarcomaMR" / "imagesTr" / "sts_008_0000.nii.gz"
-    )
-    assert np.array_equal(values, found)
-    assert np.allclose(stack.affine, affine, rtol=0, atol=1e-3)

@@ -21,12 +21,6 @@ PREAMBLE = 128
 FIRST_GROUPS = (b"\x08\x00", b"\x02\x00")
 """How files without a preamble begin: with the group that says what they are, little endian."""
 
-UNREADABLE = (
-    *(OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError),
-    *(NotImplementedError, RecursionError, struct.error, zlib.error),
-)
-"""What pydicom raises for files that are not what they seem."""
-
 
 def load_pydicom(module: str = "pydicom") -> Any:
     """Import pydicom, or a part of it.
@@ -46,6 +40,23 @@ def load_pydicom(module: str = "pydicom") -> Any:
         raise DataError(
             "DICOM needs pydicom, which is not installed; run: pip install 'volseg[dicom]'"
         ) from error
+
+
+def unreadable(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """List what pydicom raises for files that are not what they seem.
+
+    Args:
+        *others: Classes to add.
+
+    Returns:
+        Classes of exceptions, for an ``except`` clause.
+    """
+    errors = load_pydicom("pydicom.errors")
+    return (
+        *(OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError),
+        *(NotImplementedError, OverflowError, RecursionError, struct.error, zlib.error),
+        *(errors.InvalidDicomError, errors.BytesLengthException, *others),
+    )
 
 
 def is_dicom(path: Path) -> bool:
@@ -87,10 +98,8 @@ def read_dataset(path: Path, *, with_pixels: bool = False) -> Any:
     try:
         dataset = read(path, stop_before_pixels=not with_pixels, force=_lacks_preamble(path))
         _state_syntax(dataset)
-    except UNREADABLE as error:
-        raise DataError(f"{path}: is not a readable DICOM file ({one_line(error)})") from error
-    except load_pydicom("pydicom.errors").InvalidDicomError as error:
-        raise DataError(f"{path}: is not a DICOM file") from error
+    except unreadable() as error:
+        raise DataError(f"{path}: is not a readable DICOM file ({_reason(error)})") from error
     return dataset
 
 
@@ -109,6 +118,11 @@ def kind_of(dataset: Any) -> str:
         return "DICOMDIR"
     uid = load_pydicom("pydicom.uid").UID(str(dataset.get("SOPClassUID", "") or stored))
     return str(dataset.get("Modality", "") or uid.name or "object of unknown class")
+
+
+def _reason(error: Exception) -> str:
+    is_other = type(error).__name__ == "InvalidDicomError"  # whose text advises about pydicom
+    return "it lacks the letters DICM" if is_other else one_line(error)
 
 
 def _lacks_preamble(path: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.data.dicom.headers import UNREADABLE, load_pydicom, read_dataset
+from volseg.data.dicom.headers import load_pydicom, read_dataset, unreadable
 from volseg.data.dicom.planes import Plane, Storage
 from volseg.data.headers import one_line
 from volseg.errors import DataError
@@ -46,18 +46,16 @@ def read_pixels(planes: Sequence[Plane]) -> NDArray[Any]:
 def _decode(file: Path, frames: list[int]) -> Iterator[NDArray[Any]]:
     """Decode frames of a file, ``(rows, columns)`` each."""
     dataset = read_dataset(file, with_pixels=True)
-    if "PixelData" not in dataset:
-        raise DataError(f"{file}: has no pixel data")
-    _require_decoder(file, dataset.file_meta.TransferSyntaxUID)
     try:
+        if "PixelData" not in dataset:
+            raise DataError(f"{file}: has no pixel data")
+        _require_decoder(file, dataset.file_meta.TransferSyntaxUID)
         yield from load_pydicom("pydicom.pixels").iter_pixels(dataset, indices=frames)
-    except (*UNREADABLE, RuntimeError) as error:
+    except unreadable(RuntimeError) as error:
         raise DataError(f"{file}: is damaged or cut off ({one_line(error)})") from error
 
 
 def _require_decoder(file: Path, syntax: Any) -> None:
-    if not syntax.is_encapsulated:
-        return
     try:
         decoder = load_pydicom("pydicom.pixels").get_decoder(syntax)
     except NotImplementedError as error:

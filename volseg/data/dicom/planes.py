@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.data.dicom.headers import UNREADABLE, kind_of
+from volseg.data.dicom.headers import kind_of, unreadable
 from volseg.data.headers import one_line
 from volseg.errors import DataError
 
@@ -90,7 +90,11 @@ def planes_of(path: Path, dataset: Any) -> list[Plane]:
     try:
         _require_grey(path, dataset)
         if "PerFrameFunctionalGroupsSequence" in dataset:
-            number = len(dataset.PerFrameFunctionalGroupsSequence)
+            number = len(dataset.PerFrameFunctionalGroupsSequence or ())
+            if number == 0 or number != int(dataset.NumberOfFrames):
+                raise DataError(
+                    f"{path}: has {dataset.NumberOfFrames} frames and {number} functional groups"
+                )
             return [_plane(path, dataset, index) for index in range(number)]
         frames = int(dataset.get("NumberOfFrames", 1) or 1)
         if frames != 1:
@@ -99,7 +103,7 @@ def planes_of(path: Path, dataset: Any) -> list[Plane]:
                 " each lies; export it as single slices or as enhanced multi-frame"
             )
         return [_plane(path, dataset, None)]
-    except UNREADABLE as error:
+    except unreadable() as error:
         raise DataError(f"{path}: has a damaged header ({one_line(error)})") from error
 
 

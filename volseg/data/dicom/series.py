@@ -9,11 +9,11 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from volseg.data.dicom.headers import is_dicom, kind_of, read_dataset
+from volseg.data.dicom.headers import is_dicom, kind_of, load_pydicom, read_dataset, unreadable
 from volseg.data.dicom.planes import Plane, planes_of
 from volseg.data.dicom.stack import is_parallel
 from volseg.data.source import Source
@@ -21,8 +21,11 @@ from volseg.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-NO_SCANS = ("SEG", "RTDOSE")
-"""Modalities whose objects have pixels and are no scans."""
+NO_SCANS = (
+    *("DICOMDIR", "DOC", "FID", "KO", "PR", "REG", "SEG", "SR"),
+    *("RTDOSE", "RTPLAN", "RTRECORD", "RTSTRUCT"),
+)
+"""Modalities whose objects are no scans, even if their class of objects was removed."""
 
 SCANS = ("CT", "MR", "PT", "NM")
 """Modalities whose images belong to a volume; where one of them is damaged, something is lost."""
@@ -115,30 +118,35 @@ def _look_at(path: Path) -> Instance | str:
     """Give the instance that a file is, or what it is instead."""
     try:
         dataset = read_dataset(path)
-    except DataError:
+        reason = _reason_to_leave_out(dataset)
+        if reason:
+            return reason
+        series = str(dataset.get("SeriesInstanceUID", "") or "") or f"in {path.parent}"
+        identity = str(dataset.get("SOPInstanceUID", "") or "")
+        found = Instance(path, series, _label(dataset), identity)
+    except unreadable(DataError):
         return Instance(path, "")
-    reason = _reason_to_leave_out(dataset)
-    if reason:
-        return reason
-    series = str(dataset.get("SeriesInstanceUID", "") or "") or f"in {path.parent}"
-    label = _label(dataset)
-    identity = str(dataset.get("SOPInstanceUID", "") or "")
     try:
-        return Instance(path, series, label, identity, planes_of(path, dataset)[0])
+        return replace(found, plane=planes_of(path, dataset)[0])
     except DataError:
-        return Instance(path, series, label, identity)
+        return found
 
 
 def _reason_to_leave_out(dataset: Any) -> str:
-    """Say what an object is if it is no scan; a scan whose header is cut off stays one."""
-    kind, name = kind_of(dataset), str(getattr(dataset.get("SOPClassUID"), "name", ""))
-    is_localiser = "LOCALIZER" in (dataset.get("ImageType") or [])
-    if kind in NO_SCANS or is_localiser:
-        return "localiser" if is_localiser else kind
+    """Say what an object is if it is known to be no scan; a damaged one is not known to be."""
+    kind, uid = kind_of(dataset), dataset.get("SOPClassUID")
+    name = str(uid.name) if uid in load_pydicom("pydicom.uid").UID_dictionary else ""
+    if "LOCALIZER" in (dataset.get("ImageType") or []):
+        return "localiser"
+    if kind in NO_SCANS:
+        return kind
+    if name and "Image Storage" not in name:
+        return name
     has_place = "ImagePositionPatient" in dataset or "PerFrameFunctionalGroupsSequence" in dataset
-    if has_place or (kind in SCANS and "Secondary Capture" not in name):
-        return ""
-    return f"{kind} without a place in space" if dataset.get("Rows") else kind
+    may_lack_one = name and (kind not in SCANS or "Secondary Capture" in name)
+    if dataset.get("Rows") and not has_place and may_lack_one:
+        return f"{kind} without a place in space"
+    return ""
 
 
 def _by_series(instances: Iterable[Instance]) -> list[list[Instance]]:
