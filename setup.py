@@ -5,6 +5,10 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["volseg", "volseg.*"]), "volseg.bundles"],
     package_dir={"volseg": "volseg", "volseg.bundles": "bundles"},
-    package_data={"volseg": ["py.typed"], "volseg.bundles": ["*/**/*", "*/LICENSE"]},
+    package_data={
+        "volseg": ["py.typed"],
+        "volseg.inference.gallery": ["assets/*"],
+        "volseg.bundles": ["*/**/*", "*/LICENSE"],
+    },
     exclude_package_data={"volseg.bundles": ["**/__pycache__/*", "*/models/.cache/*"]},
 )
