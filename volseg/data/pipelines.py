@@ -58,7 +58,11 @@ def preprocessing(
     images = [key for key in keys if key != LABEL]
     labels = [key for key in keys if key == LABEL]
     mode = ["nearest" if key == LABEL else "bilinear" for key in keys]
-    resample = [] if spacing is None else [IsolatedSpacingd(keys, tuple(spacing), mode=mode)]
+    resample = (
+        []
+        if spacing is None
+        else [IsolatedSpacingd(keys, tuple(spacing), mode=mode, dtype=torch.float32)]
+    )
     steps = [
         LoadImaged(keys=keys, image_only=True),
         EnsureChannelFirstd(keys=keys),

@@ -208,12 +208,14 @@ def judge_voxels(values: NDArray[Any]) -> list[str]:
     Returns:
         One line a warning.
     """
-    finite = np.isfinite(values)
-    lost = int(finite.size - finite.sum())
-    if lost == finite.size:
-        return ["holds no finite voxel"]
-    warnings = [f"holds {lost} voxels that are NaN or infinite"] if lost else []
-    low, high = values[finite].min(), values[finite].max()
+    low, high, warnings = values.min(), values.max(), []
+    if not (np.isfinite(low) and np.isfinite(high)):
+        finite = np.isfinite(values)
+        lost = int(finite.size - finite.sum())
+        if lost == finite.size:
+            return ["holds no finite voxel"]
+        warnings = [f"holds {lost} voxels that are NaN or infinite"]
+        low, high = values[finite].min(), values[finite].max()
     return [*warnings, f"is constant: every voxel is {low:g}"] if low == high else warnings
 
 
