@@ -120,7 +120,7 @@ def test_what_is_no_scan_is_left_out_and_named(tmp_path, caplog):
         bare = {"Rows": None, "Columns": None, "ImagePositionPatient": None, "PixelData": None}
         save(dataset(plane, PLACES[0], Modality=modality, **bare), tmp_path / "a" / modality)
     save(dataset(plane, PLACES[0], Modality="SEG"), tmp_path / "a" / "SEG")
-    shot = {"Modality": "OT", "ImagePositionPatient": None, "ImageOrientationPatient": None}
+    shot = {"Modality": "XC", "ImagePositionPatient": None, "ImageOrientationPatient": None}
     save(dataset(plane, PLACES[0], **shot), tmp_path / "a" / "screenshot")
     scout = {"ImageType": ("ORIGINAL", "PRIMARY", "LOCALIZER"), "SeriesInstanceUID": "1.2.9"}
     save_series(tmp_path / "scouts", noise(), PLACES[:2], **scout)
@@ -133,8 +133,8 @@ def test_what_is_no_scan_is_left_out_and_named(tmp_path, caplog):
         assert names_and_counts(tmp_path) == {"a": 6}
     (message,) = caplog.messages
     assert message == (
-        f"{tmp_path}: left out 1 DICOMDIR, 1 OT without a place in space, 1 PR, 1 RTSTRUCT,"
-        " 1 SEG, 1 SR, 2 localiser"
+        f"{tmp_path}: left out 1 DICOMDIR, 1 PR, 1 RTSTRUCT, 1 SEG, 1 SR,"
+        " 1 XC without a place in space, 2 localiser"
     )
 
 
