@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
+from tests.data.dicom.files import along, noise, save_series
 from tests.data.files import image, save
 from tests.data.itk_texts import VALUES, write_meta, write_nrrd
-from volseg.data.reading import Reading, Source, format_of, read_source, source_of
+from volseg.data.reading import (
+    Reading,
+    Source,
+    format_of,
+    read_source,
+    read_source_grid,
+    source_of,
+)
 from volseg.data.volumes import inspect_volume, read_volume
 from volseg.errors import DataError
 
@@ -223,6 +231,28 @@ def test_a_nrrd_file_that_is_no_placed_volume_is_refused_in_one_line(tmp_path, n
         read(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", [".mha", ".nrrd", ".nii.gz", ""])
+def test_the_grid_is_known_before_the_voxels_are_read(tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    if ending == ".nii.gz":
+        save(path, image(), OBLIQUE)
+    elif ending:
+        (write_meta if ending == ".mha" else write_nrrd)(path)
+    else:
+        save_series(path, noise(), along(6, (0, 0.5, 2)))
+    source = source_of(path)
+    reading = read_source(source)
+    name, shape, affine = read_source_grid(source)
+    assert (name, shape) == (str(source.files[0]), reading.values.shape)
+    assert np.array_equal(affine, reading.affine)
+
+
+def test_the_grid_of_a_file_without_a_place_is_refused(tmp_path):
+    path = write_meta(tmp_path / "a.mha", ElementSpacing="1 0 1")
+    with pytest.raises(DataError, match="has a voxel edge of 0 mm"):
+        read_source_grid(source_of(path))
 
 
 @pytest.mark.parametrize("ending", [".mha", ".nrrd", ".nii.gz"])

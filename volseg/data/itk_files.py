@@ -44,11 +44,29 @@ def read_itk_file(path: Path, kind: str) -> tuple[NDArray[Any], Affine, list[str
         kind: ``nrrd`` or ``metaimage``.
 
     Returns:
-        Voxels, ``(X, Y, Z)``; affine, from voxel indices to RAS mm; what is unusual.
-
-    Raises:
-        DataError: If the file is damaged or holds something else.
+        Voxels, ``(X, Y, Z)``; affine, from voxel indices to RAS mm; what is unusual. A file that
+        is damaged or holds something else is refused with a `DataError`.
     """
+    reader, shape, affine = _open_volume(path, kind)
+    values = _read_voxels(path, reader).T.reshape(shape)
+    return values, affine, _judge_space(reader) if kind == "nrrd" else []
+
+
+def read_itk_grid(path: Path, kind: str) -> tuple[tuple[int, ...], Affine]:
+    """Read the grid of a volume from its header.
+
+    Args:
+        path: The file.
+        kind: ``nrrd`` or ``metaimage``.
+
+    Returns:
+        Shape and affine; a header that is not that of a usable volume is refused.
+    """
+    return _open_volume(path, kind)[1:]
+
+
+def _open_volume(path: Path, kind: str) -> tuple[Any, tuple[int, ...], Affine]:
+    """Open a file and refuse what its header does not place in space."""
     reader = _open(path, kind)
     shape = tuple(int(length) for length in reader.GetSize())
     shape = shape[:3] if len(shape) == 4 and shape[3] == 1 else shape
@@ -57,8 +75,7 @@ def read_itk_file(path: Path, kind: str) -> tuple[NDArray[Any], Affine, list[str
     problems = problems or (_judge_numbers(path) if kind == "metaimage" else [])
     if problems:
         raise DataError(f"{path}: {problems[0]}")
-    values = _read_voxels(path, reader).T.reshape(shape)
-    return values, affine, _judge_space(reader) if kind == "nrrd" else []
+    return reader, shape, affine
 
 
 def _open(path: Path, kind: str) -> Any:

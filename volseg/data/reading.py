@@ -5,14 +5,22 @@ from pathlib import Path
 from volseg.data.dicom.headers import ENDINGS as DICOM_ENDINGS
 from volseg.data.dicom.headers import is_dicom
 from volseg.data.dicom.series import find_series
-from volseg.data.dicom.volume import read_series
+from volseg.data.dicom.volume import read_series, read_stack
 from volseg.data.headers import judge_axes, judge_grid, open_image
-from volseg.data.itk_files import read_itk_file
+from volseg.data.itk_files import read_itk_file, read_itk_grid
 from volseg.data.source import Reading, Source
-from volseg.data.volumes import judge_voxels, read_volume
+from volseg.data.volumes import NamedGrid, judge_voxels, read_grid, read_volume
 from volseg.errors import DataError
 
-__all__ = ["FORMATS", "Reading", "Source", "format_of", "read_source", "source_of"]
+__all__ = [
+    "FORMATS",
+    "Reading",
+    "Source",
+    "format_of",
+    "read_source",
+    "read_source_grid",
+    "source_of",
+]
 
 FORMATS = {
     ".nii.gz": "nifti",
@@ -96,6 +104,25 @@ def read_source(source: Source) -> Reading:
     else:
         raise DataError(f"{path}: has the unknown format {source.format!r}")
     return Reading(source, values, affine, source.files, (*warnings, *judge_voxels(values)))
+
+
+def read_source_grid(source: Source) -> NamedGrid:
+    """Read from its headers where an image lies; voxels stay unread.
+
+    Args:
+        source: Which files make it.
+
+    Returns:
+        Its first file, its shape, and its affine from voxel indices to RAS mm. What
+        `read_source` would refuse for its headers, this refuses.
+    """
+    path = source.files[0]
+    if source.format == "dicom":
+        stack = read_stack(source.files)
+        return str(path), (*stack.planes[0].size, len(stack.planes)), stack.affine
+    if source.format == "nifti":
+        return read_grid(path)
+    return str(path), *read_itk_grid(path, source.format)
 
 
 def _source_of_folder(folder: Path, name: str | None) -> Source:
