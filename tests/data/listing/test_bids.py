@@ -1,5 +1,6 @@
 """BIDS data sets are listed by subject and session, and results are named as derivatives."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,17 @@ def test_no_ct_is_given_to_a_network_for_mri(study):
     assert set(reasons.values()) == {None}
     ((name, files, reason),) = listed(study / "sub-03", ("CT",))
     assert (name, files, reason) == ("sub-03/ct/sub-03_ct", {"CT": "sub-03_ct.nii.gz"}, None)
+
+
+def test_results_of_earlier_runs_are_left_out_of_a_tree(study, caplog):
+    touch(study.parent, "out/sub-01/anat/sub-01_desc-preproc_T1w.nii.gz", "empty/x.txt")
+    for folder, content in (("out", '{"DatasetType": "derivative"}'), ("empty", "{}")):
+        (study.parent / folder / "dataset_description.json").write_text(content)
+    with caplog.at_level(logging.WARNING, "volseg"):
+        assert all(name.startswith("study/sub-") for name in names(study.parent))
+    assert "out, which holds results" in caplog.text
+    assert "empty, which holds no image under sub-" in caplog.text
+    assert names(study.parent / "out") == ["sub-01/anat/sub-01_desc-preproc_T1w"]
 
 
 def test_a_folder_without_description_is_bids_on_request(study):

@@ -114,5 +114,7 @@ def test_nnunet_may_name_its_training_images_one_by_one(nnunet):
 def test_a_layout_that_is_asked_for_must_be_there(decathlon):
     with pytest.raises(DataError, match=r"has no 'channel_names', such as \{\"0\": \"T1\"\}"):
         find_scans([decathlon], layout="nnunet")
-    with pytest.raises(DataError, match="holds no image under sub-"):
+    with pytest.raises(
+        DataError, match=r"Task holds no image under sub-\*/\[ses-\*/\]\{anat,ct,pet\}"
+    ):
         find_scans([decathlon], layout="bids")

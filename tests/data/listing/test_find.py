@@ -94,7 +94,16 @@ def test_a_pattern_finds_folders_and_mentions_empty_ones(tmp_path, caplog):
     touch(tmp_path, "in/p1/a.nii", "in/p2/deep/b.nii", "in/p3/notes.txt", "in/q/c.nii", "in/p.nii")
     with caplog.at_level(logging.WARNING, "volseg"):
         assert sorted(names(str(tmp_path / "in/p*"))) == ["p", "p1/a", "p2/deep/b"]
-    assert "in/p3 holds no image" in caplog.text
+    assert "in/p3, which holds no image (.nii" in caplog.text
+
+
+def test_a_pattern_that_fits_a_folder_and_what_it_holds_finds_each_image_once(tmp_path):
+    touch(tmp_path, "in/a.nii", "in/p1/b.nii", "in/set/imagesTr/c.nii", "in/set/labelsTr/c.nii")
+    describe(tmp_path / "in/set", training=["imagesTr/c.nii"])
+    save_two_slices(tmp_path / "in/p1/ct", "1.2.3")
+    everything = ["a", "p1/b", "p1/ct", "set/imagesTr/c"]
+    assert names(str(tmp_path / "in/**")) == names(str(tmp_path / "in/**/*")) == everything
+    assert names(str(tmp_path / "in/**/*.nii")) == ["a", "p1/b", "set/imagesTr/c", "set/labelsTr/c"]
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_itself(tmp_path):
@@ -107,10 +116,12 @@ def test_data_sets_below_a_folder_keep_their_own_rules(tmp_path):
     describe(tmp_path / "Task01", training=[{"image": "./imagesTr/a.nii.gz"}])
     touch(tmp_path, "study/sub-1/anat/sub-1_T1w.nii.gz", "study/derivatives/m.nii.gz")
     touch(tmp_path, "study/dataset_description.json")
-    assert names(tmp_path) == ["x", "Task01/imagesTr/a", "study/sub-1/anat/sub-1_T1w"]
+    save_two_slices(tmp_path / "study/sourcedata", "1.2.3")
+    save_two_slices(tmp_path / "y", "1.2.4")
+    assert names(tmp_path) == [*("x", "y", "Task01/imagesTr/a", "study/sub-1/anat/sub-1_T1w")]
     assert names(tmp_path, layout="folder") == [
         *("Task01/imagesTr/a", "Task01/labelsTr/a"),
-        *("study/derivatives/m", "study/sub-1/anat/sub-1_T1w", "x"),
+        *("study/derivatives/m", "study/sub-1/anat/sub-1_T1w", "x", "study/sourcedata", "y"),
     ]
 
 

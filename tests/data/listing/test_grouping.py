@@ -144,3 +144,9 @@ def test_a_patient_whose_name_begins_like_anothers_is_not_left_out(tmp_path):
 def test_everything_in_the_folder_of_a_patient_belongs_to_the_patient(tmp_path):
     touch(tmp_path, "p1/t1c.nii", "p1/flair.nii", "p1/bias.nii", "p1/maps/x.nii", "p2/spgr.nii")
     assert [case[0] for case in listed(tmp_path, ("t1c", "flair"))] == ["p1", "p2/spgr"]
+
+
+def test_of_files_given_one_by_one_the_one_that_shows_the_sequence_is_taken(tmp_path):
+    touch(tmp_path, "a_t1c.nii", "a_flair.nii", "b.nii")
+    paths = [tmp_path / name for name in ("a_flair.nii", "a_t1c.nii", "b.nii")]
+    assert sorted(names(paths, ("t1c",))) == ["a_t1c", "b"]

@@ -5,6 +5,7 @@ Brain Imaging Data Structure 1.9 (https://bids-specification.readthedocs.io): en
 that are segmented; ``derivatives`` and ``sourcedata`` are no part of the raw data.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -39,23 +40,30 @@ def bids_images(root: Path, naming: Naming, below: Path | None = None) -> list[F
 
     Returns:
         The images, by subject and session.
-
-    Raises:
-        DataError: If there is none.
     """
-    images = [
+    return [
         _describe(path, root, naming)
         for folder in _datatype_folders(root)
         if below is None or folder.is_relative_to(below)
         for path in list_folder(folder)
         if is_image(path) and _is_scan(path)
     ]
-    if not images:
-        kinds = ", ".join(DATATYPES)
-        raise DataError(
-            f"{below or root} holds no image under sub-*/[ses-*/] {kinds}, as BIDS has them"
-        )
-    return images
+
+
+def is_derivative(folder: Path) -> bool:
+    """Tell a data set of results from one of scans.
+
+    Args:
+        folder: The data set.
+
+    Returns:
+        Whether its description says that it is derived from another.
+    """
+    try:
+        content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("DatasetType") == "derivative"
 
 
 def bids_root(folder: Path) -> Path:

@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from volseg.data.listing import lists
-from volseg.data.listing.bids import DESCRIPTION, bids_images, bids_root
+from volseg.data.listing.bids import (
+    DATATYPES,
+    DESCRIPTION,
+    bids_images,
+    bids_root,
+    is_derivative,
+)
 from volseg.data.listing.dataset_json import (
     IMAGE_FOLDERS,
     decathlon_images,
@@ -57,7 +63,7 @@ class Finder:
         if given.is_dir():
             found = self._in_folder(given, given)
             if not found:
-                raise DataError(f"{given} holds no image ({HINT}) and no DICOM series")
+                raise DataError(f"{given} holds {self._wanted_in(given)}")
             return found
         if not given.exists() and glob.has_magic(str(given)):
             return self._fitting(given)
@@ -76,12 +82,24 @@ class Finder:
             tree = walk(folder, enter_datasets=self.layout == "folder")
             found = images_in(tree, folder, base, self.naming)
             for dataset in tree.datasets:
-                found += self._in_folder(dataset, base)
+                is_result = is_derivative(dataset)
+                below = [] if is_result else self._in_folder(dataset, base)
+                if not below:
+                    kind = "holds results" if is_result else f"holds {self._wanted_in(dataset)}"
+                    logger.warning("left out %s, which %s", dataset, kind)
+                found += below
             return found
         found, root = self._described(description, folder)
         if root == base or not root.is_relative_to(base):
             return found
         return [_below(image, root.relative_to(base).as_posix()) for image in found]
+
+    def _wanted_in(self, folder: Path) -> str:
+        """Say what a folder lacks."""
+        description = self._description_of(folder)
+        if description is not None and description.name == DESCRIPTION:
+            return f"no image under sub-*/[ses-*/]{{{','.join(DATATYPES)}}}, as BIDS has them"
+        return f"no image ({HINT}) and no DICOM series"
 
     def _description_of(self, folder: Path) -> Path | None:
         """Give the file that describes a folder as a data set, or as a part of one."""
@@ -103,7 +121,7 @@ class Finder:
         root, part = path.parent, None if folder in (None, path.parent) else folder
         if path.name == DESCRIPTION:
             return bids_images(root, self.naming, part), root
-        layout = layout_of(path) if self.layout == "auto" else self.layout
+        layout = self.layout if self.layout in ("decathlon", "nnunet") else layout_of(path)
         if layout == "decathlon":
             return decathlon_images(path), root
         if part is None:
@@ -115,15 +133,15 @@ class Finder:
         base = next(path for path in pattern.parents if not glob.has_magic(str(path)))
         texts = glob.glob(str(pattern), recursive=True)  # noqa: PTH207 - it skips hidden files
         paths = sorted(map(Path, texts))
-        files = [path for path in paths if not path.is_dir()]
-        inside = {folder for path in files for folder in path.parents}
-        folders = [path for path in paths if path.is_dir() and path not in inside]
+        known = {path for path in paths if path.is_dir()}  # what lies in them is found there
+        paths = [path for path in paths if known.isdisjoint(path.parents)]
+        folders, files = [p for p in paths if p in known], [p for p in paths if p not in known]
         images = [path for path in files if is_image(path)]
         found = images_in(Tree(images), base, base, self.naming)
         for folder in folders:
             below = self._in_folder(folder, base)
             if not below:
-                logger.warning("%s holds no image", folder)
+                logger.warning("left out %s, which holds %s", folder, self._wanted_in(folder))
             found += below
         if not found:
             hint = "; give the folders of DICOM series" if has_dicom(files) else f" ({HINT})"

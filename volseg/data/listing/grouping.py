@@ -6,17 +6,12 @@ segmentation beside the scans, a map derived from them) is left out, and the log
 """
 
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from volseg.data.listing.scan_case import FoundImage, ScanCase
-from volseg.data.listing.sequences import (
-    canonical,
-    is_label,
-    is_sequence,
-    modality_of,
-)
+from volseg.data.listing.sequences import canonical, is_label, is_sequence, modality_of
 from volseg.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -79,13 +74,14 @@ def _for_one_channel(images: Sequence[FoundImage], wanted: str) -> list[ScanCase
     found = {canonical(image.channel) for image in images if image.channel is not None}
     if key not in found and not (is_sequence(wanted) and any(map(is_sequence, found))):
         return [_alone(image, _misfit(image, key)) for image in images]
-    given = [image for image in images if image.is_given]
+    whole = {image.case for image in images if canonical(image.channel or "") == key}
+    given = [image for image in images if image.is_given and image.case not in whole]
     for image in given:
-        if image.channel is not None and canonical(image.channel) != key:
+        if image.channel is not None:
             logger.warning(
                 "%s shows %s by its name, and %s is wanted", image.path, image.channel, wanted
             )
-    others = [image for image in images if not image.is_given]
+    others = [image for image in images if not image.is_given or image.case in whole]
     return [*map(_alone, given), *_for_channels(others, [wanted])]
 
 
@@ -161,13 +157,15 @@ def _alone(image: FoundImage, reason: str | None = None, channel: str = "") -> S
 def _stray(images: Group, whole: Group, channels: Sequence[str]) -> list[ScanCase]:
     """List images of which nobody says what they show; leave out what belongs to whole cases."""
     cases, left_out = [], []
-    owners = {_owner(image) for image in whole}
-    crowds = Counter(folder for folder, _ in owners)
-    lone = {folder for folder, count in crowds.items() if count == 1}
+    beginnings: dict[PurePosixPath, set[str]] = defaultdict(set)
+    for image in whole:
+        beginnings[_folder(image)].add(_beginning(image))
+    lone = {folder for folder, known in beginnings.items() if len(known) == 1}
     for image in images:
-        is_owned = any(_is_of(image, *owner) for owner in owners)
-        is_below = not lone.isdisjoint(_folder(image).parents)
-        if image.reason is None and (is_label(_leaf(image)) or is_owned or is_below):
+        folder, leaf = _folder(image), _leaf(image)
+        is_owned = any(_begins(leaf, beginning) for beginning in beginnings.get(folder, ()))
+        is_below = not lone.isdisjoint(folder.parents)
+        if image.reason is None and (is_label(leaf) or is_owned or is_below):
             left_out.append(image)
         else:
             reason = f"its name does not say which of {', '.join(channels)} it shows"
@@ -180,17 +178,16 @@ def _stray(images: Group, whole: Group, channels: Sequence[str]) -> list[ScanCas
     return cases
 
 
-def _owner(image: FoundImage) -> tuple[PurePosixPath, str]:
-    """Give the folder of a case and what its files begin with; nothing if the case is a folder."""
+def _beginning(image: FoundImage) -> str:
+    """Give what the files of a case begin with; nothing if the case is a folder."""
     case = image.case.rpartition("/")[2]
-    return _folder(image), case if _leaf(image).startswith(case) else ""
+    return case if _leaf(image).startswith(case) else ""
 
 
-def _is_of(image: FoundImage, folder: PurePosixPath, prefix: str) -> bool:
-    """Tell a file that lies beside those of a case and begins as they do."""
-    leaf = _leaf(image)
-    is_beside = _folder(image) == folder and leaf.startswith(prefix)
-    return is_beside and not (prefix and leaf[len(prefix) :][:1].isalnum())
+def _begins(leaf: str, beginning: str) -> bool:
+    """Tell whether a name begins with another; ``p10`` does not begin with ``p1``."""
+    rest = leaf.removeprefix(beginning)
+    return not beginning or (rest != leaf and not rest[:1].isalnum())
 
 
 def _folder(image: FoundImage) -> PurePosixPath:
