@@ -50,6 +50,12 @@ def test_a_fraction_makes_floats(tmp_path):
     assert np.allclose(found, noise() * np.array([1, 0.25, 1, 0.1, 1, 1]) + 0.5, rtol=1e-6)
 
 
+def test_an_empty_rescale_is_none(tmp_path):
+    assert np.array_equal(
+        values_of(tmp_path, noise(), RescaleSlope="", RescaleIntercept=""), noise()
+    )
+
+
 @pytest.mark.parametrize(
     ("low", "high", "bits", "sign", "kind"),
     [
@@ -213,6 +219,15 @@ def test_numbers_that_are_none_are_refused(tmp_path, place):
     assert content.count(b"123456") == 1
     path.write_bytes(content.replace(b"123456", place.encode().ljust(6)))
     refuse(path, "finite numbers are needed|damaged header")
+
+
+def test_a_number_of_three_bytes_is_refused(tmp_path):
+    (path,) = save_series(tmp_path, noise(), PLACES[:1])
+    rows = b"\x28\x00\x10\x00US\x02\x00\x05\x00"
+    content = path.read_bytes()
+    assert content.count(rows) == 1
+    path.write_bytes(content.replace(rows, rows[:6] + b"\x03\x00\x05\x00\x00"))
+    refuse(path, r"damaged header \(.* even multiple")
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.99])

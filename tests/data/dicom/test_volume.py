@@ -156,6 +156,13 @@ def test_missing_slices_are_named_by_their_neighbours(tmp_path, lost, count):
     refuse(kept, rf"about {count} .*missing between {neighbours}, .* the others 2 mm")
 
 
+def test_slices_of_micrometres_are_apart(tmp_path):
+    values, stack, warnings = read_series(save_series(tmp_path, noise(), along(6, (0, 0, 0.005))))
+    assert np.array_equal(values, noise())
+    assert np.allclose(stack.affine[:3, 2], [0, 0, 0.005])
+    assert len(warnings) == 0
+
+
 def test_two_slices_at_one_place_are_refused(tmp_path):
     positions = along(6, (0, 0, 2))
     positions[4] = positions[3]

@@ -161,8 +161,10 @@ def _group(dataset: Any, frame: int | None, name: str) -> Any:
 
 
 def _storage(path: Path, dataset: Any, scaling: Any) -> Storage:
-    slope = float(scaling.get("RescaleSlope", 1) or 0)
-    intercept = float(scaling.get("RescaleIntercept", 0) or 0)
+    stated = [scaling.get(f"Rescale{name}") for name in ("Slope", "Intercept")]
+    is_absent = [number in (None, "") for number in stated]
+    slope = 1.0 if is_absent[0] else float(stated[0])
+    intercept = 0.0 if is_absent[1] else float(stated[1])
     if slope == 0 or not np.isfinite([slope, intercept]).all():
         raise DataError(
             f"{path}: scales its values by {slope:g} and adds {intercept:g}; correct its header"
