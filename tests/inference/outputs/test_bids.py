@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.inference.outputs.readings import files_in
 from volseg import __version__
 from volseg.errors import DataError
 from volseg.inference.outputs.bids import bids_path, bids_sources, write_bids_description
@@ -50,9 +51,11 @@ def test_the_data_set_says_what_made_it_and_from_what(tmp_path):
         "SourceDatasets": [{"URL": (tmp_path / "raw").as_uri()}],
         "DatasetLinks": {"raw": "../.."},
     }
+    (folder / "README").write_text("mine")
     write_bids_description(folder)
+    assert (folder / "README").read_text() == "mine"
     assert "DatasetLinks" not in json.loads((folder / "dataset_description.json").read_text())
-    assert [path.name for path in folder.iterdir()] == ["dataset_description.json"]
+    assert files_in(folder) == ["README", "dataset_description.json"]
 
 
 def test_sources_are_references_into_the_data_set(tmp_path):

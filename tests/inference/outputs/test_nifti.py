@@ -139,6 +139,7 @@ def test_the_sidecar_gives_names_colours_voxels_and_volumes(tmp_path):
     )
     content = json.loads((tmp_path / "out" / "a.json").read_text())
     assert content["Sources"] == ["../image.nii.gz"]
+    assert content["SpatialReference"] == "../image.nii.gz"
     assert content["Labels"] == {
         "1": {"Name": "liver", "Color": "#1000ff", "Voxels": 0, "VolumeInMillilitres": 0.0},
         "2": {"Name": "tumour", "Color": "#2ec4ff", "Voxels": 12, "VolumeInMillilitres": 0.288},

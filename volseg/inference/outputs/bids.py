@@ -20,11 +20,17 @@ VERSION = "1.10.0"
 
 DESCRIPTION = "dataset_description.json"
 
+README = """Segmentations that volseg has made of another data set.
+
+Each mask, *_dseg.nii.gz, lies on the grid of its image. The table beside it names its labels, and
+the sidecar gives their volumes. They were made by a machine: look at them before you rely on them.
+"""
+
 
 def write_bids_description(
     folder: Path, source: Path | None = None, settings: Mapping[str, Any] | None = None
 ) -> None:
-    """Write ``dataset_description.json``; replaced if it is there.
+    """Write ``dataset_description.json``, and a ``README`` where there is none.
 
     Args:
         folder: The root of the derivatives.
@@ -43,6 +49,8 @@ def write_bids_description(
         content["DatasetLinks"] = {"raw": Path(relative).as_posix()}
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / DESCRIPTION, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    if not any(folder.glob("README*")):
+        write_text(folder / "README", README)
 
 
 def bids_path(name: str, description: str = "volseg", suffix: str = "dseg") -> PurePosixPath:

@@ -35,7 +35,7 @@ def require_equal(
         raise GeometryError(f"has frames of {written.Columns} by {written.Rows} when read back")
     _require_orientation(written, reading, slices[0])
     indices = {header.SOPInstanceUID: index for index, header in enumerate(slices)}
-    found = np.zeros_like(labels)
+    found = np.zeros(labels.shape, labels.dtype, order="F")
     for frame, item, segment in _frames(path, written):
         uid = item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
         if uid not in indices:

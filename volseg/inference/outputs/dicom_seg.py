@@ -79,7 +79,7 @@ def write_dicom_seg(
     }
     table = np.zeros(legend[-1].value + 1, dtype=labels.dtype)
     table[list(numbers)] = list(numbers.values())
-    frames = labels if all(table == np.arange(len(table))) else table[labels]
+    frames = labels if all(table == np.arange(len(table))) else _renumber(labels, table)
     segments = [_describe(label, numbers[label.value]) for label in legend]
     try:
         with catch_warnings():  # a one-word name of a patient is nothing that a user could mend
@@ -144,6 +144,13 @@ def _read_header(file: Path) -> Dataset:
         if keyword not in header:
             setattr(header, keyword, None)
     return header
+
+
+def _renumber(labels: NDArray[Any], table: NDArray[Any]) -> NDArray[Any]:
+    renumbered = np.empty_like(labels)
+    for before, after in zip(labels.T, renumbered.T, strict=True):  # an index takes 64 bits a voxel
+        after[...] = table[before]
+    return renumbered
 
 
 def _describe(label: Label, number: int) -> SegmentDescription:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from volseg.errors import DataError, GeometryError
 from volseg.inference.gallery.colours import colour_of
-from volseg.inference.outputs.volumes import slices_of
+from volseg.inference.outputs.order import in_file_order, slices_of
 
 HIGHEST = 65535
 """The highest label value of NIfTI's and DICOM's 16-bit masks."""
@@ -79,7 +79,7 @@ def require_labels(labels: NDArray[Any], shape: tuple[int, ...], legend: Legend)
         legend: The labels.
 
     Returns:
-        The mask in 8 bits, or in 16 if there are values above 255.
+        The mask in 8 bits, or in 16 if there are values above 255, in the order of files.
 
     Raises:
         GeometryError: If the shapes differ.
@@ -94,9 +94,7 @@ def require_labels(labels: NDArray[Any], shape: tuple[int, ...], legend: Legend)
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high > HIGHEST:
         raise DataError(f"mask holds values from {low} to {high}; use 0 to {HIGHEST}")
-    stored: NDArray[Any] = labels.astype(
-        np.uint8 if legend[-1].value <= 255 >= high else np.uint16, copy=False
-    )
+    stored = in_file_order(labels, np.uint8 if legend[-1].value <= 255 >= high else np.uint16)
     for piece in slices_of(stored):  # for an index takes 64 bits a voxel
         unknown = piece[~known[piece]]
         if unknown.size:

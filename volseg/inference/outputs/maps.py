@@ -8,6 +8,7 @@ ITK-SNAP as a 4D image.
 
 import json
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from volseg.data.headers import UNREADABLE, one_line
 from volseg.data.reading import Reading
 from volseg.errors import DataError, GeometryError
 from volseg.inference.outputs.grid import image_on_grid, require_on_grid
+from volseg.inference.outputs.order import blocks_of
 from volseg.inference.outputs.sidecar import describe_sources
 from volseg.inference.outputs.whole import whole_files
 
@@ -67,9 +69,8 @@ def write_map(
     count = 1 if values.ndim == 3 else len(values)
     if names is not None and len(names) != count:
         raise DataError(f"{path}: {len(names)} names for {count} maps")
-    stored, slope, offset = _quantise(values, bits)
-    if stored.ndim == 4:
-        stored = np.moveaxis(stored, 0, -1)
+    stored, slope, offset = _quantise(values.reshape(-1, *reading.values.shape), bits)
+    stored = stored if values.ndim == 4 else stored[..., 0]
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_files(path, *_sidecar_path(path, ending, names)) as (partial, *hidden):
         image = image_on_grid(reading, stored)
@@ -87,20 +88,21 @@ def write_map(
 
 
 def _quantise(values: NDArray[Any], bits: int) -> tuple[NDArray[Any], float, float]:
-    """Give stored numbers, slope and offset; one map after the other, to bound the memory."""
+    """Give stored numbers, ``(X, Y, Z, K)``, slope and offset; block by block."""
     low, high = float(values.min()), float(values.max())
     if not max(-low, high) <= np.finfo(np.float32).max:  # NaN is not, either
         raise DataError(f"maps hold values from {low} to {high}; give finite numbers")
-    stored = np.empty(values.shape, STORED[bits])
-    if bits == 32:
-        stored[...] = values
-        return stored, 1.0, 0.0
-    steps = np.iinfo(STORED[bits]).max
-    offset = float(np.float32(min(low, 0.0)))
-    slope = float(np.float32((max(high, 0.0) - offset) / steps)) or 1.0
-    for piece, target in zip(values, stored, strict=True):
-        scaled = (piece.astype(np.float64) - offset) / slope
-        target[...] = np.clip(np.rint(scaled), 0, steps)
+    shape, slope, offset, steps = values.shape[1:], 1.0, 0.0, 0
+    if bits < 32:
+        steps = int(np.iinfo(STORED[bits]).max)
+        offset = float(np.float32(min(low, 0.0)))
+        slope = float(np.float32((max(high, 0.0) - offset) / steps)) or 1.0
+    stored = np.empty((*shape, len(values)), STORED[bits], order="F")
+    for index, block in product(range(len(values)), blocks_of(shape)):
+        piece = values[index][block]
+        if bits < 32:
+            piece = np.clip(np.rint((piece.astype(np.float64) - offset) / slope), 0, steps)
+        stored[..., index][block] = piece
     return stored, slope, offset
 
 

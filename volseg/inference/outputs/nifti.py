@@ -154,5 +154,11 @@ def _sidecar(labels: NDArray[Any], reading: Reading, legend: Legend, sources: Se
         }
         for label in legend
     }
-    content = {"Sources": list(sources), "GeneratedBy": f"volseg {__version__}", "Labels": items}
+    content = {
+        "Description": "Segmentation on the grid of its image",
+        "Sources": list(sources),
+        "SpatialReference": sources[0],
+        "GeneratedBy": f"volseg {__version__}",
+        "Labels": items,
+    }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

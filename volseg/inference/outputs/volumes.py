@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.errors import DataError
+from volseg.inference.outputs.order import slices_of
 from volseg.inference.outputs.whole import write_text
 
 TABLE = "volumes.csv"
@@ -40,18 +41,6 @@ def count_voxels(labels: NDArray[Any], highest: int) -> NDArray[np.int64]:
     for piece in slices_of(labels):  # numpy counts in 64 bits a voxel: never all voxels at once
         counts += np.bincount(piece.ravel(), minlength=highest + 1)
     return counts
-
-
-def slices_of(values: NDArray[Any]) -> NDArray[Any]:
-    """Turn a volume so that its first axis runs over slices that lie together in memory.
-
-    Args:
-        values: The volume.
-
-    Returns:
-        A view of it.
-    """
-    return np.moveaxis(values, int(np.argmax(np.abs(values.strides))), 0)
 
 
 def measure_volumes(
