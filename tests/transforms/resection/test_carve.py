@@ -10,7 +10,9 @@ from scipy import ndimage
 
 from tests.transforms.resection.heads import make_head
 from volseg.transforms.anatomy.maps import Anatomy, Lobe, Side, Tissue
-from volseg.transforms.resection.carve import carve, resectable
+from volseg.transforms.resection import carve as carving
+from volseg.transforms.resection.candidates import resectable
+from volseg.transforms.resection.carve import carve
 from volseg.transforms.resection.cavity import Cavity, HalfSpace, Solid
 from volseg.transforms.resection.solid import rotation
 
@@ -27,6 +29,11 @@ LESION = Solid(
 @pytest.fixture(scope="module")
 def head():
     return make_head((2.0, 2.0, 2.0))
+
+
+@pytest.fixture(scope="module")
+def fine_head():
+    return make_head((1.5, 1.5, 1.5))
 
 
 def cavity_of(*solids, mode="lesionectomy", side=Side.RIGHT):
@@ -66,6 +73,19 @@ def test_the_volume_is_met(head, volume, seed):
     carved = carve(head, cavity_of(solid))
     wanted = volume / head.voxel_ml
     assert abs(int(carved.mask.sum()) - wanted) <= 0.002 * wanted + 1
+
+
+@pytest.mark.parametrize("pads", [(1, 4), (0, 4), (-1, 4), (-3, -3)])
+@pytest.mark.parametrize("volume", [6.0, 40.0])
+def test_where_a_cavity_is_looked_for_first_makes_no_difference(
+    fine_head, monkeypatch, pads, volume
+):
+    cavity = cavity_of(replace(LESION, volume_ml=volume, corridor=5.0))
+    monkeypatch.setattr(carving, "SURVEY_VOXELS", 10**9)
+    everywhere = whole(fine_head, carve(fine_head, cavity))
+    monkeypatch.setattr(carving, "SURVEY_VOXELS", 30)
+    monkeypatch.setattr(carving, "SURVEY_PADS", pads)  # bounds that cut it off are given up
+    assert torch.equal(whole(fine_head, carve(fine_head, cavity)), everywhere)
 
 
 def test_a_smooth_ball_in_a_uniform_block_is_a_ball():

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from volseg.transforms.resection.level import Candidates, find_component, unravel
+from volseg.transforms.resection.level import Candidates, find_component, tight_box
 
 
 def row(values):
@@ -51,7 +51,8 @@ def test_a_level_has_as_many_voxels_below_it_as_asked():
     assert [ready.level(count) for count in (1, 3, 5, 9)] == [1.0, 3.0, 5.0, 5.0]
 
 
-def test_places_in_memory_become_voxels():
-    volume = torch.rand(3, 4, 5)
-    first, second, third = unravel(torch.arange(60), (3, 4, 5))
-    assert torch.equal(volume[first, second, third], volume.flatten())
+def test_a_tight_box_holds_what_is_marked_and_no_more():
+    mask = torch.zeros((5, 6, 7), dtype=torch.bool)
+    mask[1, 2, 3] = mask[3, 2, 6] = True
+    assert tight_box(mask) == ((1, 2, 3), (slice(1, 4), slice(2, 3), slice(3, 7)))
+    assert tight_box(torch.zeros_like(mask)) is None

@@ -22,6 +22,8 @@ EGG = Solid(
     centre=(5, -3, 8), radii=(4, 9, 6), angles=(20, 50, -70), volume_ml=0.9, roughness=0.8, seed=3
 )
 
+CPU = torch.device("cpu")
+
 
 def ball(radius=10.0, **kwargs):
     values = {"roughness": 0.0, "volume_ml": 4 / 3 * math.pi * radius**3 / 1000, **kwargs}
@@ -84,7 +86,7 @@ def test_the_box_holds_the_ellipsoid_and_no_more_on_an_oblique_left_handed_grid(
     affine[:3, 3] = EGG.centre - affine[:3, :3] @ (20, 40, 10)
     shape = (40, 80, 20)
     start, stop = enclose(EGG, affine, shape, 1.0)
-    near = is_near(EGG, affine, shape, 1.0).nonzero()
+    near = is_near(EGG, affine, shape, 1.0, CPU).nonzero()
     assert (near.amin(dim=0) >= torch.tensor(start)).all()
     assert (near.amax(dim=0) < torch.tensor(stop)).all()
     assert (near.amin(dim=0) - torch.tensor(start)).max() <= 2
@@ -106,7 +108,7 @@ def test_what_is_near_is_what_measures_below_the_level():
     offsets = places + torch.as_tensor(affine[:3, 3] - np.array(EGG.centre))[:, None].float()
     inside = (measure(EGG, offsets)[1] <= 1.3).reshape(shape)
     assert 100 < inside.sum() < inside.numel() / 2
-    assert int((inside != is_near(EGG, affine, shape, 1.3)).sum()) <= 1  # rounding
+    assert int((inside != is_near(EGG, affine, shape, 1.3, CPU)).sum()) <= 1  # rounding
 
 
 def test_a_corridor_is_open_from_the_core_to_its_entry():

@@ -1,5 +1,6 @@
 """Tissues, lobes and the maps of one head: all that a simulated resection asks of anatomy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
@@ -89,6 +90,38 @@ class Anatomy:
     def voxel_ml(self) -> float:
         """Volume of a voxel in mL, from the determinant of the affine."""
         return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+    @property
+    def device(self) -> torch.device:
+        """Where the maps are."""
+        return self.tissue.device
+
+    def to(self, device: torch.device) -> Self:
+        """Bring the maps to a device.
+
+        Args:
+            device: Where to.
+
+        Returns:
+            The maps there; the affine stays where it is.
+        """
+        maps = (self.tissue, self.side, self.lobe, self.depth)
+        tissue, side, lobe, depth = (each.to(device) for each in maps)
+        return type(self)(tissue, side, lobe, depth, self.affine)
+
+    def every(self, steps: Sequence[int]) -> Self:
+        """Thin the maps, without a copy.
+
+        Args:
+            steps: Voxels from one that is kept to the next along each axis.
+
+        Returns:
+            Every n-th voxel of the anatomy.
+        """
+        window = tuple(slice(None, None, step) for step in steps)
+        maps = (self.tissue, self.side, self.lobe, self.depth)
+        tissue, side, lobe, depth = (each[window] for each in maps)
+        return type(self)(tissue, side, lobe, depth, self.affine @ np.diag([*steps, 1.0]))
 
     def stack(self) -> Tensor:
         """Give the four maps as one volume, ``(4, D, H, W)``, uint8."""

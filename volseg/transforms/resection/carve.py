@@ -4,7 +4,6 @@ Of the voxels that can be resected, those with the smallest values of the solid'
 as many as make up its volume, so that the volume is met whatever the brain's outline cuts off.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,37 +11,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from volseg.transforms.anatomy.maps import DEPTH_STEP, Anatomy, Lobe, Tissue
+from volseg.transforms.anatomy.maps import DEPTH_STEP, Anatomy
+from volseg.transforms.resection.candidates import THINNED, gather
 from volseg.transforms.resection.cavity import RESECTOR, Cavity, Solid
 from volseg.transforms.resection.compat import carve_compat
-from volseg.transforms.resection.level import Candidates, find_component, unravel
-from volseg.transforms.resection.noise import space_noise
-from volseg.transforms.resection.price import outline, prices
-from volseg.transforms.resection.solid import (
-    Index,
-    enclose,
-    equivalent_radius,
-    evaluate,
-    is_near,
-    level_holding,
-    measure,
-    roughen,
-)
+from volseg.transforms.resection.level import Candidates, find_component, tight_box
+from volseg.transforms.resection.price import PRICE_PITCH
+from volseg.transforms.resection.solid import Index, enclose, equivalent_radius, level_holding
+from volseg.transforms.resection.thinning import strides
+
+Bounds = tuple[Index, Index]
+"""First voxel, and first voxel beyond, along each axis."""
+
+CPU = torch.device("cpu")
 
 GROWTHS = 4
 """How often a box that turned out too small is enlarged."""
 
+USUAL_WALL = 1.8
+"""Prices lift the wall of most cavities to less than this value of the field."""
+
 LARGEST_LEVEL = 10.0
 """No cavity is looked for further away, in semi-axes."""
 
-THINNED = 8
-"""Where a level need not be exact, it is found from every so many voxels."""
+SURVEY_PITCH = 4.0
+"""Where a cavity will be is found on about this grid first, in mm;"""
 
-LOBE_WAVELENGTH = 22.0
-"""Borders of lobes are moved about over this many mm,"""
+SURVEY_SLACK = 0.25
+"""what is above its wall by less than this may belong to it on the finer grid;"""
 
-LOBE_UNEVENNESS = 2.0
-"""and by about this many mm along each axis."""
+SURVEY_MARGIN = 1.15
+"""levels found on it are enlarged by this factor;"""
+
+SURVEY_PADS = (1, 4)
+"""it is looked for within so many of its voxels about what was found;"""
+
+SURVEY_VOXELS = 30
+"""and it is not worth the while for cavities of fewer voxels than this."""
 
 
 @dataclass(frozen=True)
@@ -60,30 +65,6 @@ class Carved:
     stop: Index
     mask: Tensor
     parts: tuple[Tensor, ...]
-
-
-def resectable(anatomy: Anatomy, side: int, *, is_infratentorial: bool = False) -> Tensor:
-    """Mark what can be taken out.
-
-    Args:
-        anatomy: The maps of the head or of a box of it.
-        side: `Side` that is operated; 0 for both.
-        is_infratentorial: The cerebellum is operated, not the cerebrum.
-
-    Returns:
-        Boolean mask, ``(D, H, W)``.
-    """
-    tissue = anatomy.tissue
-    mask = (anatomy.depth > 0) & (tissue >= Tissue.FLUID)
-    mask &= (tissue != Tissue.VENTRICLE) & (tissue != Tissue.BRAINSTEM)
-    if is_infratentorial:
-        mask &= anatomy.lobe == Lobe.INFRATENTORIAL
-    else:
-        mask &= anatomy.lobe != Lobe.INFRATENTORIAL
-        mask &= (tissue != Tissue.CEREBELLUM_CORTEX) & (tissue != Tissue.CEREBELLUM_WHITE)
-    if side:
-        mask &= (anatomy.side == side) | (anatomy.side == 0)
-    return mask
 
 
 def carve(anatomy: Anatomy, cavity: Cavity, *, margin: float = 0.0) -> Carved | None:
@@ -114,7 +95,8 @@ def _index(values: Sequence[int] | np.ndarray) -> Index:
 
 
 def _paste(start: Index, stop: Index, corner: Index, mask: Tensor) -> Tensor:
-    result = torch.zeros([b - a for a, b in zip(start, stop, strict=True)], dtype=torch.bool)
+    size = [b - a for a, b in zip(start, stop, strict=True)]
+    result = torch.zeros(size, dtype=torch.bool, device=mask.device)
     place = tuple(
         slice(c - a, c - a + n) for a, c, n in zip(start, corner, mask.shape, strict=True)
     )
@@ -125,78 +107,111 @@ def _paste(start: Index, stop: Index, corner: Index, mask: Tensor) -> Tensor:
 def _carve_solid(anatomy: Anatomy, cavity: Cavity, solid: Solid) -> tuple[Index, Tensor] | None:
     """Give the cavity's tight box and mask, or `None` if there is none."""
     if solid.law == RESECTOR:
-        found = carve_compat(anatomy, cavity.side, solid)
-        return None if found is None else _tighten(*found)
-    count = round(solid.volume_ml / anatomy.voxel_ml)
+        cut = carve_compat(anatomy.to(CPU), cavity.side, solid)
+        return None if cut is None else _tighten(cut[0], cut[1].to(anatomy.device))
     if solid.corridor > 0 and solid.entry is None:
         solid = replace(solid, entry=_nearest_surface(anatomy, solid))
-    level, start, ready = level_holding(solid, 1.0), (0, 0, 0), None
+    is_infratentorial = cavity.mode == "infratentorial"
+    job = _Job(solid, cavity.side or _side_at(anatomy, solid), is_infratentorial)
+    level, bounds = _survey(anatomy, job, level_holding(solid, USUAL_WALL))
+    found = None
+    for within in bounds:
+        found = _find(_settle(anatomy, job, level, within), job.count(anatomy))
+        if found is None or within is None or not _touches(found, within, anatomy):
+            break
+    return found
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A solid that is to be carved."""
+
+    solid: Solid
+    side: int
+    is_infratentorial: bool
+
+    def count(self, anatomy: Anatomy) -> int:
+        return round(self.solid.volume_ml / anatomy.voxel_ml)
+
+    def gather(self, box: Anatomy, level: float) -> Candidates | None:
+        return gather(box, self.solid, level, self.side, is_infratentorial=self.is_infratentorial)
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """The field in a box beyond which no voxel could have been taken."""
+
+    start: Index
+    ready: Candidates
+    level: float
+
+
+def _settle(
+    anatomy: Anatomy, job: _Job, level: float, bounds: Bounds | None = None
+) -> _Settled | None:
+    """Evaluate the field in a box that is large enough."""
+    settled = None
     for _ in range(GROWTHS):
-        box = enclose(solid, anatomy.affine, _index(anatomy.tissue.shape), level)
+        box = enclose(job.solid, anatomy.affine, _index(anatomy.tissue.shape), level)
         if box is None:
             return None
-        start, ready = box[0], _prepare(anatomy.crop(*box), cavity, solid, level)
-        needed = _level_needed(ready, solid, count)
+        start, stop = _align(box if bounds is None else _overlap(box, bounds), anatomy)
+        ready = job.gather(anatomy.crop(start, stop), level)
+        needed = _level_needed(ready, job.solid, job.count(anatomy))
+        settled = None if ready is None else _Settled(start, ready, needed)
         if needed <= level:
             break
-        level = min(max(1.05 * needed, 1.3 * level), 2 * level)
-    if ready is None:
+        level, bounds = min(max(1.05 * needed, 1.3 * level), 2 * level), None
+    return settled
+
+
+def _survey(anatomy: Anatomy, job: _Job, level: float) -> tuple[float, tuple[Bounds | None, ...]]:
+    """Find on a thinned copy how far the field reaches, and bounds that may hold the cavity.
+
+    Bounds that turn out too narrow are followed by wider ones, and in the end by none.
+    """
+    steps = strides(anatomy, SURVEY_PITCH)
+    thinned = anatomy.every(steps)
+    if max(steps) == 1 or job.count(thinned) < SURVEY_VOXELS:
+        return level, (None,)
+    settled = _settle(thinned, job, level)
+    if settled is None:
+        return level, (None,)
+    wall = settled.ready.level(job.count(thinned))
+    corner, mask = settled.ready.below(wall + SURVEY_SLACK)
+    low = np.add(settled.start, corner)
+    high = low + mask.shape
+    bounds = ((_index((low - more) * steps), _index((high + more) * steps)) for more in SURVEY_PADS)
+    return SURVEY_MARGIN * settled.level, (*bounds, None)
+
+
+def _align(box: Bounds, anatomy: Anatomy) -> Bounds:
+    """Let a box begin where prices are sampled, so that they do not depend on the box."""
+    steps = strides(anatomy, PRICE_PITCH)
+    start = [each // step * step for each, step in zip(box[0], steps, strict=True)]
+    return _index(start), box[1]
+
+
+def _overlap(box: Bounds, bounds: Bounds) -> Bounds:
+    """The part of a box within bounds, or the box if that is nothing."""
+    start, stop = np.maximum(box[0], bounds[0]), np.minimum(box[1], bounds[1])
+    return box if (stop <= start).any() else (_index(start), _index(stop))
+
+
+def _find(settled: _Settled | None, count: int) -> tuple[Index, Tensor] | None:
+    """Give the tight box of the cavity and its mask in it."""
+    if settled is None:
         return None
-    corner, mask = find_component(ready, max(count, 1))
-    return _tighten(_index(np.add(start, corner)), mask)
+    corner, mask = find_component(settled.ready, max(count, 1))
+    return _tighten(_index(np.add(settled.start, corner)), mask)
 
 
-def _prepare(box: Anatomy, cavity: Cavity, solid: Solid, level: float) -> Candidates | None:
-    """Evaluate the field, tissue included, at the voxels within the ellipsoid of a level."""
-    side = cavity.side or _side_at(box, solid)
-    where = resectable(box, side, is_infratentorial=cavity.mode == "infratentorial")
-    where &= is_near(solid, box.affine, _index(where.shape), level)
-    indices = where.reshape(-1).nonzero().flatten()
-    if len(indices) == 0:
-        return None
-    offsets = _offsets(box, solid, indices)
-    places, levels = measure(solid, offsets)
-    apart = outline(box, solid, side)
-    distance = None if apart is None else apart.reshape(-1)[indices]
-    value = evaluate(solid, offsets, places, levels, distance)
-    value = value + prices(box, solid).reshape(-1)[indices]
-    if solid.lobe:
-        value.masked_fill_(~_is_in_lobe(box, solid, indices, offsets), math.inf)
-    ready = Candidates(_index(where.shape), indices, value)
-    wall = ready.level(round(solid.volume_ml / box.voxel_ml), THINNED)
-    value = roughen(solid, offsets, value, wall)
-    is_open = value.isfinite().nonzero().flatten()
-    if len(is_open) == 0:
-        return None
-    return replace(ready, indices=indices[is_open], value=value[is_open])
-
-
-def _offsets(box: Anatomy, solid: Solid, indices: Tensor) -> Tensor:
-    """Positions of voxels in RAS mm from the solid's centre, ``(3, N)``."""
-    linear = torch.as_tensor(box.affine[:3, :3], dtype=torch.float32)
-    shift = torch.as_tensor(box.affine[:3, 3] - np.asarray(solid.centre), dtype=torch.float32)
-    voxels = unravel(indices, _index(box.tissue.shape))
-    return torch.addmm(shift[:, None], linear, voxels.float())
-
-
-def _is_in_lobe(box: Anatomy, solid: Solid, indices: Tensor, offsets: Tensor) -> Tensor:
-    """Tell whether voxels lie in the solid's lobe, ``(N,)``; its borders to others are uneven."""
-    seeds = range(solid.seed + 3, solid.seed + 6)
-    uneven = torch.stack([space_noise(offsets, LOBE_WAVELENGTH, seed) for seed in seeds])
-    inverse = np.linalg.inv(box.affine[:3, :3])
-    shift = inverse @ (np.asarray(solid.centre) - box.affine[:3, 3])
-    moved = torch.addmm(
-        torch.as_tensor(shift, dtype=torch.float32)[:, None],
-        torch.as_tensor(inverse, dtype=torch.float32),
-        offsets + LOBE_UNEVENNESS * uneven,
-    )
-    first, second, third = (
-        each.round_().clamp_(0, size - 1).long()
-        for each, size in zip(moved, box.lobe.shape, strict=True)
-    )
-    found = box.lobe[first, second, third]
-    own = box.lobe.reshape(-1)[indices]
-    return torch.where(found > 0, found, own) == solid.lobe
+def _touches(found: tuple[Index, Tensor], bounds: Bounds, anatomy: Anatomy) -> bool:
+    """Tell whether a cavity may have been cut off by its bounds."""
+    start, stop = np.array(found[0]), np.add(found[0], found[1].shape)
+    shape = np.array(anatomy.tissue.shape)
+    is_cut = (start <= bounds[0]) & (start > 0) | (stop >= bounds[1]) & (stop < shape)
+    return bool(is_cut.any())
 
 
 def _level_needed(ready: Candidates | None, solid: Solid, count: int) -> float:
@@ -206,10 +221,11 @@ def _level_needed(ready: Candidates | None, solid: Solid, count: int) -> float:
     return min(level_holding(solid, ready.level(count, THINNED)), LARGEST_LEVEL)
 
 
-def _side_at(box: Anatomy, solid: Solid) -> int:
-    place = np.linalg.solve(box.affine[:3, :3], np.asarray(solid.centre) - box.affine[:3, 3])
-    place = np.clip(np.round(place).astype(int), 0, np.array(box.side.shape) - 1)
-    return int(box.side[_index(place)])
+def _side_at(anatomy: Anatomy, solid: Solid) -> int:
+    linear, origin = anatomy.affine[:3, :3], anatomy.affine[:3, 3]
+    place = np.linalg.solve(linear, np.asarray(solid.centre) - origin)
+    place = np.clip(np.round(place).astype(int), 0, np.array(anatomy.side.shape) - 1)
+    return int(anatomy.side[_index(place)])
 
 
 def _nearest_surface(anatomy: Anatomy, solid: Solid) -> tuple[float, float, float]:
@@ -224,20 +240,15 @@ def _nearest_surface(anatomy: Anatomy, solid: Solid) -> tuple[float, float, floa
     shell = ((crop.depth > 0) & (crop.depth <= limit)).nonzero().double()
     if len(shell) == 0:
         return solid.centre
-    places = shell.numpy() @ crop.affine[:3, :3].T + crop.affine[:3, 3]
+    places = shell.cpu().numpy() @ crop.affine[:3, :3].T + crop.affine[:3, 3]
     nearest = places[np.linalg.norm(places - np.asarray(solid.centre), axis=1).argmin()]
     return float(nearest[0]), float(nearest[1]), float(nearest[2])
 
 
 def _tighten(start: Index, mask: Tensor) -> tuple[Index, Tensor] | None:
     """Cut the box to the mask."""
-    low, high = [], []
-    for axis in range(3):
-        others = [each for each in range(3) if each != axis]
-        hits = mask.any(dim=others[1]).any(dim=others[0]).nonzero().flatten()
-        if len(hits) == 0:
-            return None
-        low.append(int(hits[0]))
-        high.append(int(hits[-1]) + 1)
-    window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    box = tight_box(mask)
+    if box is None:
+        return None
+    low, window = box
     return _index(np.add(start, low)), mask[window]

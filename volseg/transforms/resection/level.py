@@ -53,27 +53,30 @@ class Candidates:
         Returns:
             First voxel of their tight box, and the mask in it, ``(d, h, w)``.
         """
-        voxels = unravel(self.indices[self.value <= level], self.shape)
-        low, high = voxels.amin(dim=1), voxels.amax(dim=1) + 1
-        mask = torch.zeros((high - low).tolist(), dtype=torch.bool)
-        mask[tuple(voxels - low[:, None])] = True
-        return (int(low[0]), int(low[1]), int(low[2])), mask
+        mask = torch.zeros(self.shape, dtype=torch.bool, device=self.indices.device)
+        mask.view(-1)[self.indices[self.value <= level]] = True
+        box = tight_box(mask)
+        if box is None:
+            return (0, 0, 0), mask
+        return box[0], mask[box[1]]
 
 
-def unravel(indices: Tensor, shape: Index) -> Tensor:
-    """Turn places in memory into voxels.
+def tight_box(mask: Tensor) -> tuple[Index, tuple[slice, slice, slice]] | None:
+    """Find the box that holds all marked voxels.
 
     Args:
-        indices: The places, ``(N,)``.
-        shape: Voxels of the box along each axis.
+        mask: ``(D, H, W)``, bool.
 
     Returns:
-        Indices along each axis, ``(3, N)``.
+        Its first voxel, and slices that cut it out; `None` if nothing is marked.
     """
-    _, high, wide = shape
-    rows = indices.div(wide, rounding_mode="floor")
-    slices = rows.div(high, rounding_mode="floor")
-    return torch.stack([slices, rows - slices * high, indices - rows * wide])
+    flat = mask.any(dim=0)
+    lines = (mask.flatten(1).any(dim=1), flat.any(dim=1), flat.any(dim=0))
+    hits = [line.nonzero().flatten().tolist() for line in lines]
+    if not hits[0]:
+        return None
+    first, second, third = (slice(each[0], each[-1] + 1) for each in hits)
+    return (first.start, second.start, third.start), (first, second, third)
 
 
 def find_component(ready: Candidates, count: int) -> tuple[Index, Tensor]:
@@ -103,24 +106,29 @@ def _mend(ready: Candidates, level: float) -> tuple[Index, Tensor]:
     """Keep the largest component below a level, and fill the holes that could be taken too."""
     start, mask = ready.below(level)
     mask = _largest(mask)
-    outside = _label(functional.pad(~mask, (1,) * 6, value=True).numpy()) == 1
-    holes = torch.from_numpy(~outside[1:-1, 1:-1, 1:-1]) & ~mask
-    if holes.any():
+    outside, count = _label(functional.pad(~mask, (1,) * 6, value=True))
+    if count > 1:
+        inner = torch.from_numpy(outside != 1)[1:-1, 1:-1, 1:-1].to(mask.device)
         corner, candidates = ready.below(math.inf)
         shift = np.subtract(start, corner)
         window = tuple(slice(a, a + n) for a, n in zip(shift, mask.shape, strict=True))
-        mask = mask | (holes & candidates[window])
+        mask = mask | (inner & candidates[window])
     return start, mask
 
 
-def _label(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Number the components; the first one found holds the first voxel that is marked."""
-    labels: NDArray[np.int32] = ndimage.label(mask)[0]
-    return labels
+def _label(mask: Tensor) -> tuple[NDArray[np.int32], int]:
+    """Number the components, and count them; the first one holds the first voxel marked.
+
+    There is no such function in torch: the mask is brought to the CPU.
+    """
+    labels, count = ndimage.label(mask.cpu().numpy())
+    return labels, count
 
 
 def _largest(mask: Tensor) -> Tensor:
-    labels = _label(mask.numpy())
+    labels, count = _label(mask)
+    if count == 1:
+        return mask
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return torch.from_numpy(labels == sizes.argmax())
+    return torch.from_numpy(labels == sizes.argmax()).to(mask.device)

@@ -42,16 +42,24 @@ def prices(box: Anatomy, solid: Solid) -> Tensor:
         The prices, ``(d, h, w)``.
     """
     steps = strides(box, PRICE_PITCH)
-    table = torch.zeros(len(Tissue))
-    for tissue, price in PRICES.items():
-        table[tissue] = 0.0 if tissue == solid.tissue else price
+    costs = [PRICES.get(tissue, 0.0) * (tissue != solid.tissue) for tissue in Tissue]
+    table = torch.tensor(costs, device=box.device)
     sparse = box.tissue[:: steps[0], :: steps[1], :: steps[2]].int()
-    sampled = torch.stack([table[sparse], (sparse == Tissue.FLUID).float()])
-    padded = functional.pad(sampled[None], (1,) * 6, mode="replicate")
-    near, fluid = functional.avg_pool3d(padded, 3, 1)[0].unbind(0)
+    near = table.index_select(0, sparse.reshape(-1)).view(sparse.shape)
+    near, fluid = _average(torch.stack([near, (sparse == int(Tissue.FLUID)).float()])).unbind(0)
     if not solid.lobe:
         near = near + (fluid - POOL_SHARE).clamp_(min=0) * (POOL_PRICE / (1 - POOL_SHARE))
     return refine(near[None], box.tissue.shape, steps)[0].contiguous()
+
+
+def _average(volumes: Tensor) -> Tensor:
+    """Average over each voxel and its 26 neighbours; the border is continued."""
+    total = functional.pad(volumes[None], (1,) * 6, mode="replicate")[0]
+    for axis in (1, 2, 3):
+        count = total.shape[axis] - 2
+        first, second, third = (total.narrow(axis, start, count) for start in range(3))
+        total = (first + second).add_(third)
+    return total / 27
 
 
 def outline(box: Anatomy, solid: Solid, side: int) -> Tensor | None:
@@ -72,10 +80,10 @@ def outline(box: Anatomy, solid: Solid, side: int) -> Tensor | None:
     inside = inside[:: steps[0], :: steps[1], :: steps[2]]
     if not inside.any() or inside.all():
         return None
-    edges = box.spacing * steps
-    outer = ndimage.distance_transform_edt(~inside.numpy(), sampling=edges)
-    inner = ndimage.distance_transform_edt(inside.numpy(), sampling=edges)
+    edges, known = box.spacing * steps, inside.cpu().numpy()
+    outer = ndimage.distance_transform_edt(~known, sampling=edges)
+    inner = ndimage.distance_transform_edt(known, sampling=edges)
     half = float(edges.mean()) / 2
-    distance = torch.from_numpy((outer - inner).astype(np.float32))
+    distance = torch.from_numpy((outer - inner).astype(np.float32)).to(box.device)
     distance -= half * distance.sign()
     return refine(distance[None], box.tissue.shape, steps)[0].contiguous()

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from volseg.transforms.anatomy.maps import DEPTH_STEP, Anatomy, Lobe, Side, Tissue
-from volseg.transforms.resection.carve import resectable
+from volseg.transforms.resection.candidates import resectable
 from volseg.transforms.resection.cavity import Point
+from volseg.transforms.resection.thinning import strides
 
 PITCH = 3.0
 """Maps are thinned to about this grid, in mm."""
@@ -45,12 +46,10 @@ class Scout:
         Returns:
             The scout.
         """
-        steps = [max(1, round(PITCH / float(edge))) for edge in anatomy.spacing]
-        window = tuple(slice(None, None, step) for step in steps)
-        affine = anatomy.affine @ np.diag([*steps, 1.0])
-        maps = (anatomy.tissue, anatomy.side, anatomy.lobe, anatomy.depth)
-        tissue, side, lobe, depth = (each[window].contiguous() for each in maps)
-        return cls(Anatomy(tissue, side, lobe, depth, affine=affine))
+        thinned = anatomy.every(strides(anatomy, PITCH))
+        maps = (thinned.tissue, thinned.side, thinned.lobe, thinned.depth)
+        tissue, side, lobe, depth = (each.contiguous().cpu() for each in maps)
+        return cls(Anatomy(tissue, side, lobe, depth, affine=thinned.affine))
 
     def places(self, mask: Tensor) -> Places:
         """Give the positions of marked voxels.
@@ -95,8 +94,8 @@ class Scout:
     @cached_property
     def midline(self) -> float:
         """Where the midline lies, along the RAS axis from left to right, in mm."""
-        sides = [self.places(self.anatomy.side == side)[:, 0] for side in (Side.LEFT, Side.RIGHT)]
-        means = [float(each.mean()) for each in sides if len(each)]
+        sides = [self._middle(self.anatomy.side == side) for side in (Side.LEFT, Side.RIGHT)]
+        means = [float(each[0]) for each in sides if each is not None]
         return sum(means) / max(len(means), 1)
 
     @cached_property
@@ -109,8 +108,21 @@ class Scout:
     @cached_property
     def centre(self) -> Places:
         """Centre of the hull, ``(3,)``."""
-        places = self.places(self.anatomy.depth > 0)
-        return places.mean(axis=0) if len(places) else np.zeros(3)
+        middle = self._middle(self.anatomy.depth > 0)
+        return np.zeros(3) if middle is None else middle
+
+    def _middle(self, mask: Tensor) -> Places | None:
+        """Mean position of marked voxels, ``(3,)``; `None` if there are none."""
+        ones = mask.float()
+        flat = ones.sum(dim=0)
+        lines = (ones.flatten(1).sum(dim=1), flat.sum(dim=1), flat.sum(dim=0))
+        total = float(lines[1].sum())
+        if total == 0:
+            return None
+        means = [float(line.double().numpy() @ np.arange(len(line))) / total for line in lines]
+        affine = self.anatomy.affine
+        middle: Places = affine[:3, :3] @ np.array(means) + affine[:3, 3]
+        return middle
 
     def depth_at(self, place: Places) -> float:
         """Look up the depth below the hull's surface.

@@ -8,6 +8,7 @@ grids of any spacing and direction read the same field.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,9 @@ FINE = 1.6
 
 PLANE_UNEVENNESS = 2.0
 """Standard deviation of a cutting plane, in mm."""
+
+REACH = 0.1
+"""By so much the fine noise and what surgeons gain by fluid may lower the field."""
 
 MOUTH = 15.0
 """A corridor goes on so far beyond the point where it meets the surface, in mm."""
@@ -114,11 +118,13 @@ def measure(solid: Solid, offsets: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Positions in semi-axes, ``(3, N)``, and their level, 1 on the ellipsoid, ``(N,)``.
     """
-    places = torch.as_tensor(_frame(solid), dtype=torch.float32) @ offsets
+    places = as_float(_frame(solid), offsets.device) @ offsets
     return places, places.square().sum(dim=0).sqrt_()
 
 
-def is_near(solid: Solid, affine: NDArray[np.float64], shape: Index, level: float) -> Tensor:
+def is_near(
+    solid: Solid, affine: NDArray[np.float64], shape: Index, level: float, device: torch.device
+) -> Tensor:
     """Mark the voxels of a box that lie within the ellipsoid of a level or in the corridor.
 
     Args:
@@ -126,33 +132,52 @@ def is_near(solid: Solid, affine: NDArray[np.float64], shape: Index, level: floa
         affine: From voxel indices of the box to RAS mm, ``(4, 4)``.
         shape: Voxels of the box along each axis.
         level: Of the ellipsoid.
+        device: Where the mask is wanted.
 
     Returns:
         Boolean mask, ``(d, h, w)``.
     """
     shift = affine[:3, 3] - np.asarray(solid.centre)
     frame = _frame(solid)
-    mask = _square(frame @ affine[:3, :3], frame @ shift, shape) <= level**2
+    mask = _square(frame @ affine[:3, :3], frame @ shift, shape, device) <= level**2
     if solid.corridor > 0 and solid.entry is not None:
         way = _way(solid)
         length = float(np.linalg.norm(way))
         across = np.eye(3) - np.outer(way, way) / max(length, 1e-3) ** 2
         reach = (1.5 * max(level, 1) * solid.corridor) ** 2
-        mask |= _square(across @ affine[:3, :3], across @ shift, shape) <= reach
+        mask |= _square(across @ affine[:3, :3], across @ shift, shape, device) <= reach
     return mask
 
 
-def _square(linear: NDArray[np.float64], shift: NDArray[np.float64], shape: Index) -> Tensor:
-    """Squared norm of an affine function of the voxel, ``(d, h, w)``."""
-    total = torch.zeros(shape)
-    for row, start in zip(linear, shift, strict=True):
-        first, second, third = (
-            torch.arange(count, dtype=torch.float32) * float(step)
-            for count, step in zip(shape, row, strict=True)
-        )
-        plane = first[:, None, None] + (second[:, None] + (third + float(start))[None, :])[None]
-        total.addcmul_(plane, plane)
-    return total
+def _square(
+    linear: NDArray[np.float64], shift: NDArray[np.float64], shape: Index, device: torch.device
+) -> Tensor:
+    """Squared norm of an affine function of the voxel, ``(d, h, w)``: one sum of three planes."""
+    product, start = linear.T @ linear, 2 * linear.T @ shift
+    lines = [np.arange(count, dtype=np.float64) for count in shape]
+    first, second, third = (
+        product[axis, axis] * line**2 + start[axis] * line for axis, line in enumerate(lines)
+    )
+    planes = (
+        (2 * product[0, 1] * np.outer(lines[0], lines[1]) + first[:, None])[:, :, None],
+        (2 * product[0, 2] * np.outer(lines[0], lines[2]) + shift @ shift)[:, None, :],
+        (2 * product[1, 2] * np.outer(lines[1], lines[2]) + second[:, None] + third)[None],
+    )
+    one, two, three = (as_float(plane, device) for plane in planes)
+    return (one + two).add_(three)
+
+
+def as_float(values: NDArray[np.floating[Any]], device: torch.device) -> Tensor:
+    """Bring numbers to a device as float32.
+
+    Args:
+        values: Of any shape.
+        device: Where to.
+
+    Returns:
+        The same numbers.
+    """
+    return torch.from_numpy(values.astype(np.float32)).to(device)
 
 
 def _frame(solid: Solid) -> NDArray[np.float64]:
@@ -227,7 +252,22 @@ def level_holding(solid: Solid, wall: float) -> float:
     Returns:
         Level of the ellipsoid; the fine noise and what surgeons gain by fluid are allowed for.
     """
-    return (wall + 0.1) * (1 + PEAK * COARSE * solid.roughness)
+    return (wall + REACH) * (1 + PEAK * COARSE * solid.roughness)
+
+
+def level_within(solid: Solid, level: float) -> float:
+    """Give the value of the field above which nothing within an ellipsoid can be the cavity's.
+
+    It is so if `level_holding` of the wall is at most the ellipsoid's level.
+
+    Args:
+        solid: The solid.
+        level: Of the ellipsoid.
+
+    Returns:
+        Value of the field before prices and fine noise are added.
+    """
+    return level / (1 + PEAK * COARSE * solid.roughness)
 
 
 def _depth(solid: Solid, offsets: Tensor, radius: float) -> Tensor | float:
@@ -236,14 +276,14 @@ def _depth(solid: Solid, offsets: Tensor, radius: float) -> Tensor | float:
         return 0.0
     way = _way(solid)
     way = way / max(float(np.linalg.norm(way)), 1e-6)
-    return -0.3 / radius * (torch.as_tensor(way, dtype=torch.float32) @ offsets)
+    return -0.3 / radius * (as_float(way, offsets.device) @ offsets)
 
 
 def _corridor(solid: Solid, offsets: Tensor) -> Tensor:
     """A cone that widens towards the entry; its core counts no less than the solid's."""
     way = _way(solid)
     length = max(float(np.linalg.norm(way)), 1e-3)
-    along = torch.as_tensor(way / length, dtype=torch.float32) @ offsets
+    along = as_float(way / length, offsets.device) @ offsets
     across = (offsets.square().sum(0) - along.square()).clamp_(min=0).sqrt_()
     width = solid.corridor * (0.7 + 0.5 * along / length).clamp_(0.3, 1.5)
     level = 0.25 + 0.75 * across / width
@@ -254,4 +294,4 @@ def _beyond(solid: Solid, plane: HalfSpace, offsets: Tensor) -> Tensor:
     """Signed distance past a cutting plane, in mm."""
     normal = np.asarray(plane.normal)
     shift = float(normal @ (np.asarray(solid.centre) - np.asarray(plane.point)))
-    return torch.as_tensor(normal, dtype=torch.float32) @ offsets + shift
+    return as_float(normal, offsets.device) @ offsets + shift

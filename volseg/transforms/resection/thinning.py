@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
-from torch.nn import functional
 
 from volseg.transforms.anatomy.maps import Anatomy
 
@@ -32,13 +32,18 @@ def refine(volumes: Tensor, shape: Sequence[int], steps: Sequence[int]) -> Tenso
     Returns:
         The volumes, ``(C, *shape)``.
     """
-    if max(steps) > 1:
-        sizes = [(n - 1) * step + 1 for n, step in zip(volumes.shape[1:], steps, strict=True)]
-        volumes = functional.interpolate(
-            volumes[None], sizes, mode="trilinear", align_corners=True
-        )[0]
-    missing = [max(size - n, 0) for size, n in zip(shape, volumes.shape[1:], strict=True)]
-    if max(missing) > 0:
-        pads = [0, missing[2], 0, missing[1], 0, missing[0]]
-        volumes = functional.pad(volumes[None], pads, mode="replicate")[0]
-    return volumes[:, : shape[0], : shape[1], : shape[2]]
+    for axis, (size, step) in enumerate(zip(shape, steps, strict=True), start=1):
+        count = volumes.shape[axis]
+        if step == 1 and count >= size:
+            volumes = volumes.narrow(axis, 0, size)
+        else:
+            weights = _weights(size, count, step, volumes.device)
+            volumes = torch.tensordot(volumes, weights, dims=([axis], [1])).movedim(-1, axis)
+    return volumes
+
+
+def _weights(size: int, count: int, step: int, device: torch.device) -> Tensor:
+    """Weights of the samples in each voxel, ``(size, count)``."""
+    places = (torch.arange(size, device=device) / step).clamp_(max=count - 1)
+    samples = torch.arange(count, device=device)
+    return (1 - (places[:, None] - samples).abs()).clamp_(min=0)
