@@ -1,3 +1,4 @@
+import gzip
 from io import BytesIO
 
 import nibabel as nib
@@ -36,6 +37,20 @@ def test_the_pictures_do_not_depend_on_how_the_volume_is_stored(head, upright, t
 
 def test_the_planes_meet_in_the_lesion(upright):
     assert upright.focus == pytest.approx((28, 24 * 1.5, 16 * 2), abs=1)
+
+
+def test_the_dark_around_a_scan_is_cut_off_and_moves_nothing(head):
+    padding = ((30, 5), (9, 40), (12, 0))
+    inner = head[0] - head[0].min()
+    values, labels = np.pad(inner, padding), np.pad(head[1], padding)
+    picture = make_picture(values, labels, AFFINE)
+    small = nib.Nifti1Image.from_bytes(gzip.decompress(picture.labels))
+    assert small.shape < labels.shape
+    places = nib.affines.apply_affine(small.affine, np.argwhere(np.asarray(small.dataobj)))
+    assert places.mean(axis=0) == pytest.approx(
+        nib.affines.apply_affine(AFFINE, np.argwhere(labels)).mean(axis=0), abs=0.2
+    )
+    assert picture.focus == pytest.approx((58, 33 * 1.5, 28 * 2), abs=1)
 
 
 def test_a_class_has_its_name_and_its_own_colour_even_where_others_lack(head):

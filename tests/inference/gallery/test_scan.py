@@ -33,6 +33,14 @@ def test_nothing_is_copied_by_turning():
     assert np.shares_memory(scan.values, values)
 
 
+def test_what_is_cut_out_stays_where_it_was():
+    values = np.arange(6 * 7 * 8).reshape(6, 7, 8)
+    scan = turn_upright(values, values, AFFINE)
+    part = scan.crop((slice(2, 6), slice(1, 5), slice(3, 4)))
+    assert part.values[1, 2, 0] == part.labels[1, 2, 0] == values[3, 3, 3]
+    assert part.place((1, 2, 0)) == scan.place((3, 3, 3))
+
+
 def test_labels_on_another_grid_are_refused():
     with pytest.raises(GeometryError, match=r"shape \(2, 2, 2\) and labels of shape \(2, 2, 3\)"):
         turn_upright(np.zeros((2, 2, 2)), np.zeros((2, 2, 3), np.uint8), np.eye(4))

@@ -6,9 +6,10 @@ block that it fills most.
 """
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any
 
 import nibabel as nib
@@ -58,24 +59,33 @@ def make_preview(
     Returns:
         The copies.
     """
-    volume = float(np.prod(scan.spacing * scan.values.shape))
-    edge = max(edge_mm, float(scan.spacing.min()), (volume / VOXELS) ** (1 / 3))
+    least = [max(1, round(edge_mm / spacing)) for spacing in scan.spacing.tolist()]
+    factors = _coarsen(scan, least, VOXELS)
     while True:
-        factors = _factors(scan, edge)
         image = _shrink_image(scan, window, factors)
         labels = _shrink_labels(scan, classes, factors)
-        size = len(image) + len(labels)
-        if size <= max_bytes or all(
-            n <= by for n, by in zip(scan.values.shape, factors, strict=True)
-        ):
+        size, count = len(image) + len(labels), prod(_blocks(scan, factors))
+        if size <= max_bytes or count == 1:
             x, y, z = (scan.spacing * factors).tolist()
             return Preview(image, labels, (x, y, z))
-        edge *= max(1.08, (size / max_bytes) ** (1 / 3))
+        factors = _coarsen(scan, factors, min(count - 1, count * max_bytes // size))
 
 
-def _factors(scan: Scan, edge: float) -> Factors:
-    x, y, z = (max(1, round(edge / spacing)) for spacing in scan.spacing.tolist())
+def _coarsen(scan: Scan, factors: Sequence[int], max_voxels: int) -> Factors:
+    """Enlarge blocks where they are shortest until there are few enough."""
+    x, y, z = factors
+    while prod(_blocks(scan, (x, y, z))) > max(1, max_voxels):
+        edges = [
+            edge * by if by < size else np.inf
+            for edge, by, size in zip(scan.spacing, (x, y, z), scan.values.shape, strict=True)
+        ]
+        shortest = int(np.argmin(edges))
+        x, y, z = x + (shortest == 0), y + (shortest == 1), z + (shortest == 2)
     return x, y, z
+
+
+def _blocks(scan: Scan, factors: Factors) -> tuple[int, ...]:
+    return tuple(-(-size // by) for size, by in zip(scan.values.shape, factors, strict=True))
 
 
 def _affine(scan: Scan, factors: Factors) -> NDArray[np.float64]:
@@ -96,7 +106,7 @@ def _shrink_image(scan: Scan, window: Window, factors: Factors) -> bytes:
 
 
 def _shrink_labels(scan: Scan, classes: Mapping[int, Box], factors: Factors) -> bytes:
-    shape = tuple(-(-n // by) for n, by in zip(scan.labels.shape, factors, strict=True))
+    shape = _blocks(scan, factors)
     filled, best = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     chosen = np.zeros(shape, np.uint8)
     peaks = []

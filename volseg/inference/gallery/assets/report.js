@@ -3,6 +3,7 @@
   const $ = (id) => document.getElementById(id);
   const report = JSON.parse($("cases").textContent);
   const cases = report.cases;
+  const OPACITY = 0.45; // of the mask in the viewer
   const table = document.querySelector(".cases");
   const bodies = cases.map((_, index) => $(`c${index}`));
   const visible = () => [...table.tBodies].filter((body) => !body.hidden);
@@ -207,7 +208,8 @@
     const nv = new window.niivue.Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [0.75, 0.82, 0.88, 0.5],
-      crosshairWidth: 0.6,
+      crosshairWidth: 0.4,
+      crosshairWidthUnit: "percent",
       dragAndDropEnabled: false,
       fontColor: [0.79, 0.82, 0.85, 1],
       isOrientationTextVisible: true,
@@ -240,7 +242,7 @@
       const front = await NVImage.loadFromBase64({ base64: labels, name: "labels.nii.gz" });
       if (opened !== index) return;
       front.setColormapLabel(labelColours(shown.classes));
-      front.opacity = 0.55;
+      front.opacity = OPACITY;
       holder.append(box);
       nv.volumes.slice().reverse().forEach((volume) => nv.removeVolume(volume));
       nv.addVolume(back);
@@ -273,7 +275,7 @@
   async function showMask() {
     if (!viewer) return;
     const { nv } = await viewer;
-    if (nv.volumes.length > 1) nv.setOpacity(1, table.classList.contains("no-mask") ? 0 : 0.55);
+    if (nv.volumes.length > 1) nv.setOpacity(1, table.classList.contains("no-mask") ? 0 : OPACITY);
   }
 
   function toggleMask() {
