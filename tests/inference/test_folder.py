@@ -113,22 +113,22 @@ def test_a_failed_case_leaves_the_older_mask_and_no_partial_file(folder, tmp_pat
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 def test_a_full_disk_stops_the_run_and_leaves_what_is_done(folder, tmp_path, monkeypatch, code):
-    write, written = predictor_module.write_mask, []
+    write, written = predictor_module.write_segmentation, []
 
-    def fill_up(path, *rest):
+    def fill_up(labels, reading, classes, path, **options):
         if written:
             path.write_bytes(b"half a mask")
             raise OSError(code, "the disk takes no more", str(path))
         written.append(path)
-        write(path, *rest)
+        write(labels, reading, classes, path, **options)
 
-    monkeypatch.setattr(predictor_module, "write_mask", fill_up)
+    monkeypatch.setattr(predictor_module, "write_segmentation", fill_up)
     summary = segment_folder([folder], tmp_path / "out", threshold_predictor())
     assert [case.status for case in summary.cases] == ["done", "failed", "failed", "not run"]
     assert "the disk takes no more" in summary.cases[2].reason
     assert "the disk takes no more" in summary.cases[3].reason
     found = sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file())
-    assert found == ["a.nii.gz", MANIFEST]
+    assert found == ["a.json", "a.nii.gz", MANIFEST]
     assert [line["status"] for line in manifest(tmp_path / "out")][-1] == "not run"
 
 
@@ -159,19 +159,19 @@ def test_an_error_that_nobody_foresaw_costs_one_case(folder, tmp_path):
 
 
 def test_an_interrupted_run_leaves_whole_masks_and_their_lines(folder, tmp_path, monkeypatch):
-    write = predictor_module.write_mask
+    write = predictor_module.write_segmentation
 
-    def interrupt(path, *rest):
+    def interrupt(labels, reading, classes, path, **options):
         if (tmp_path / "out" / "a.nii.gz").exists():
             path.write_bytes(b"half a mask")
             raise KeyboardInterrupt
-        write(path, *rest)
+        write(labels, reading, classes, path, **options)
 
-    monkeypatch.setattr(predictor_module, "write_mask", interrupt)
+    monkeypatch.setattr(predictor_module, "write_segmentation", interrupt)
     with pytest.raises(KeyboardInterrupt):
         segment_folder([folder], tmp_path / "out", threshold_predictor())
     found = sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file())
-    assert found == ["a.nii.gz", MANIFEST]
+    assert found == ["a.json", "a.nii.gz", MANIFEST]
     assert [line["status"] for line in manifest(tmp_path / "out")] == ["done", "failed"]
 
 
@@ -196,7 +196,7 @@ def test_the_real_hostile_folder_is_segmented_but_for_its_bad_files(shared_data,
     failed = {case.name[:2] for case in summary.cases if case.status == "failed"}
     assert failed >= {"01", "02", "03", "05", "07", "08", "11", "12"}
     assert done >= {"09", "10", "15", "16", "17", "18"}
-    assert len(summary.cases) == 23
+    assert len(summary.cases) == 24
     for case in summary.cases:
         if case.status == "done":
             assert np.array_equal(nib.load(case.target).affine, nib.load(case.source).affine)

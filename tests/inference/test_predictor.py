@@ -20,7 +20,7 @@ from tests.inference.threshold import (
 from volseg.bundle import Bundle
 from volseg.data import geometry
 from volseg.data.pipelines import postprocessing
-from volseg.errors import BundleError, DataError, GeometryError, WeightsError
+from volseg.errors import BundleError, DataError, WeightsError
 from volseg.inference import predictor as predictor_module
 from volseg.inference.predictor import Predictor
 from volseg.inference.sliding_window import SlidingWindow
@@ -122,42 +122,6 @@ def test_classes_must_be_those_of_the_network(tmp_path):
 def test_label_values_must_be_consecutive():
     with pytest.raises(BundleError, match=r"label values are \[0, 1, 4\]; use 0 to 2"):
         Predictor(Threshold(), preprocessing(), SlidingWindow((8, 8, 8)), {0: "a", 1: "b", 4: "c"})
-
-
-def test_a_mask_that_does_not_read_back_never_gets_its_name(tmp_path, monkeypatch):
-    save_image(tmp_path / "a.nii.gz")
-    predictor = threshold_predictor()
-    prediction = predictor.predict(tmp_path / "a.nii.gz")
-    target = tmp_path / "out" / "a.nii.gz"
-    target.parent.mkdir()
-    target.write_bytes(b"an older mask")
-
-    def flip_a_bit(path, *rest):
-        geometry.write_mask(path, *rest)
-        affine = np.diag([1, 1, 2.5, 1])
-        nib.save(nib.Nifti1Image(np.asanyarray(nib.load(path).dataobj), affine), path)
-
-    monkeypatch.setattr(predictor_module, "write_mask", flip_a_bit)
-    with pytest.raises(GeometryError):
-        predictor.save(prediction, target)
-    assert list(target.parent.iterdir()) == [target]
-    assert target.read_bytes() == b"an older mask"
-
-
-def test_a_mask_whose_labels_changed_on_the_disk_is_refused(tmp_path, monkeypatch):
-    save_image(tmp_path / "a.nii.gz")
-    predictor = threshold_predictor()
-    prediction = predictor.predict(tmp_path / "a.nii.gz")
-
-    def change_a_voxel(path, labels, *rest):
-        changed = labels.copy()
-        changed[3, 3, 3] += 1
-        geometry.write_mask(path, changed, *rest)
-
-    monkeypatch.setattr(predictor_module, "write_mask", change_a_voxel)
-    with pytest.raises(GeometryError, match="1 voxels read back with another label"):
-        predictor.save(prediction, tmp_path / "mask.nii.gz")
-    assert not (tmp_path / "mask.nii.gz").exists()
 
 
 @pytest.fixture

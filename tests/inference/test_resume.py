@@ -14,10 +14,10 @@ import pytest
 
 from tests.inference.threshold import expected_labels, save_image, threshold_predictor
 from volseg.errors import DataError
-from volseg.inference.folder import STAGING, segment_jobs
+from volseg.inference.finishing import STAGING
+from volseg.inference.folder import segment_jobs
 from volseg.inference.manifest import MANIFEST, hash_settings, read_manifest
-from volseg.inference.memory import parse_bytes
-from volseg.inference.predictor import Ceiling
+from volseg.inference.memory import Ceiling, parse_bytes
 from volseg.inference.work_list import list_jobs
 
 
@@ -56,7 +56,7 @@ def test_what_is_done_is_not_read_again_and_its_result_is_kept(inputs, tmp_path)
     predictor, seen = counting_predictor()
     second = run(inputs, tmp_path / "out", predictor, resume=True)
     assert statuses(second) == {"a": "skipped", "b": "done", "c": "skipped"}
-    assert [path.name for path in seen] == ["b.nii.gz"]
+    assert [sources[0].name for sources in seen] == ["b"]
     assert second.is_complete
     assert str(second) == "1 done, 2 skipped, 0 failed, 0 not run"
     for old, new in zip(first.cases, second.cases, strict=True):
@@ -154,8 +154,8 @@ from volseg.inference.work_list import list_jobs
 predictor = threshold_predictor()
 save = predictor.save
 
-def slow(prediction, path):
-    save(prediction, path)
+def slow(prediction, path, sources):
+    save(prediction, path, sources)
     if prediction.source.name == "b.nii.gz":
         print("half way", flush=True)
         time.sleep(60)

@@ -37,7 +37,7 @@ def test_a_name_keeps_every_character(tmp_path):
 def test_a_file_that_is_named_is_taken_whatever_its_ending(tmp_path):
     touch(tmp_path / "in", "a.nrrd")
     (job,) = list_jobs([tmp_path / "in/a.nrrd"], tmp_path / "out")
-    assert job.target == tmp_path / "out/a.nrrd.nii.gz"
+    assert job.target == tmp_path / "out/a.nii.gz"
 
 
 def test_an_image_named_twice_is_segmented_once(tmp_path):
@@ -58,12 +58,16 @@ def test_two_images_that_would_write_one_mask_are_both_named(tmp_path):
     ("inputs", "output", "message"),
     [
         (["absent.nii.gz"], "out", "absent.nii.gz does not exist"),
-        (["empty"], "out", "empty holds no NIfTI file"),
-        (["set"], "out", "set is a data set, whose labels would be taken for images"),
+        (["empty"], "out", "empty holds no image"),
+        (["set"], "out", "dataset.json cannot be read as JSON"),
         (["in"], "in/masks", "lies in the input folder"),
         (["in"], "in", "lies in the input folder"),
         (["in/a.nii.gz"], "in", "is an input and would be replaced"),
-        (["in/a.nii.gz"], "full", "full/a.nii.gz exists already; allow overwriting"),
+        (
+            ["in/a.nii.gz"],
+            "full",
+            "full/a.nii.gz exists already; resume the run, allow overwriting",
+        ),
         (["in"], "full", "full/a.nii.gz and 1 more masks exist already"),
     ],
 )

@@ -9,14 +9,20 @@ from volseg.cli.options import add_bundle, add_device, add_output, add_overrides
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Describe the subcommand."""
-    text = "segment files and folders, each on its own grid"
+    text = "segment files, folders and data sets, each image on its own grid"
     parser: argparse.ArgumentParser = subparsers.add_parser("segment", help=text, description=text)
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", type=Path, help="NIfTI files and folders of them"
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        type=Path,
+        help="NIfTI, NRRD, MetaImage or DICOM: files, folders, patterns, CSV or TSV lists,"
+        " dataset.json, nnU-Net and BIDS data sets",
     )
     add_bundle(parser)
     add_output(parser)
     add_device(parser)
+    _add_batch(parser)
     parser.add_argument(
         "--stage",
         choices=("preop", "postop", "auto"),
@@ -29,8 +35,18 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
-    from volseg.workflows.segment import segment
+    from volseg.inference.memory import Ceiling
+    from volseg.workflows.segment import Batch, segment
 
+    batch = Batch(
+        channel_map=dict(args.channels),
+        layout="bids" if args.bids else args.layout,
+        ending=args.format,
+        ceiling=Ceiling(args.max_memory, args.max_gpu_memory),
+        resume=args.resume,
+        report=args.report,
+        progress=not args.quiet,
+    )
     summary = segment(
         args.inputs,
         args.bundle,
@@ -38,7 +54,68 @@ def run(args: argparse.Namespace) -> int:
         overrides=dict(args.overrides),
         device=args.device,
         stage=args.stage,
+        batch=batch,
         overwrite=args.overwrite,
-        progress=not args.quiet,
     )
     return report(args, summary, is_good=summary.is_complete)
+
+
+def _add_batch(parser: argparse.ArgumentParser) -> None:
+    """Add how the batch is read, held and written."""
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an interrupted run: what is done and still valid is left as it is",
+    )
+    parser.add_argument(
+        "--format",
+        default="nii.gz",
+        choices=("nii.gz", "seg.nrrd", "dcm"),
+        help="format of the masks (default: nii.gz); dcm is DICOM-SEG, for DICOM series only",
+    )
+    parser.add_argument(
+        "--layout",
+        default="auto",
+        choices=("auto", "folder", "decathlon", "nnunet", "bids"),
+        help="what input folders are (default: auto, which looks)",
+    )
+    parser.add_argument(
+        "--bids", action="store_true", help="read a BIDS data set and write BIDS derivatives"
+    )
+    parser.add_argument(
+        "--channel",
+        metavar="NAME=END",
+        dest="channels",
+        type=_parse_channel,
+        action="append",
+        default=[],
+        help="which files show a channel: the end of their names, or a pattern; once a channel",
+    )
+    for name, what in (("memory", "the process"), ("gpu-memory", "the GPU")):
+        parser.add_argument(
+            f"--max-{name}",
+            metavar="SIZE",
+            type=_parse_bytes,
+            help=f"ceiling of the memory of {what}, such as 4G",
+        )
+    parser.add_argument(
+        "--no-report", dest="report", action="store_false", help="write no report.html"
+    )
+
+
+def _parse_bytes(text: str) -> int:
+    """Read an amount of memory."""
+    from volseg.inference.memory import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _parse_channel(text: str) -> tuple[str, str]:
+    """Split ``NAME=END``."""
+    name, equals, end = text.partition("=")
+    if not equals or not name or not end:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=END, such as t1c=_T1_Gd")
+    return name, end

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.transforms import (
     Activationsd,
@@ -61,7 +62,7 @@ def preprocessing(
     resample = (
         []
         if spacing is None
-        else [IsolatedSpacingd(keys, tuple(spacing), mode=mode, dtype=torch.float32)]
+        else [IsolatedSpacingd(keys, tuple(spacing), mode=mode, dtype=np.float32)]
     )
     steps = [
         LoadImaged(keys=keys, image_only=True),

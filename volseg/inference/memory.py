@@ -1,5 +1,6 @@
 """How much memory there is to work in, measured and not guessed."""
 
+from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Self
 
@@ -8,6 +9,19 @@ import torch
 
 INTERVAL = 0.002
 """Seconds between two looks at the memory of the process."""
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """How much memory may be used; `None`: as much as there is.
+
+    Args:
+        host: Bytes of the process.
+        gpu: Bytes on a CUDA device.
+    """
+
+    host: int | None = None
+    gpu: int | None = None
 
 
 class Peak:

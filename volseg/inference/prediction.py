@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.data.geometry import Grid
+from volseg.data.source import Reading
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class Prediction:
         source: File of the image.
         warnings: What is unusual about the image, or about what was found in it.
         findings: What the bundle's guard has measured, as plain values.
+        reading: The image.
+        confidence: Mean probability of the chosen class over all that is not background; `None`:
+            not known.
     """
 
     labels: NDArray[np.integer]
@@ -28,6 +32,8 @@ class Prediction:
     source: Path
     warnings: tuple[str, ...] = ()
     findings: Mapping[str, Any] = field(default_factory=dict)
+    reading: Reading | None = None
+    confidence: float | None = None
 
     def volumes(self, classes: Mapping[int, str]) -> dict[str, float]:
         """Measure the classes; the voxel's volume is the determinant of the affine.

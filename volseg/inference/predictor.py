@@ -5,9 +5,7 @@ class wins, so that no label is ever interpolated. A mask counts as written only
 read back and found equal.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,44 +16,18 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from volseg.bundle import Bundle
-from volseg.data.geometry import Grid, to_native_grid, verify_mask, write_mask
+from volseg.data.geometry import Grid, to_native_grid
 from volseg.data.reading import read_source, source_of
 from volseg.data.source import Reading, Source
-from volseg.data.volumes import read_volume
-from volseg.errors import BundleError, DataError, GeometryError, WeightsError
-from volseg.inference.memory import Peak, held
+from volseg.errors import BundleError, DataError, WeightsError
+from volseg.inference.memory import Ceiling, Peak, held
+from volseg.inference.outputs.segmentation import write_segmentation
 from volseg.inference.plausibility import Evidence, Guard
 from volseg.inference.prediction import Prediction
-from volseg.inference.preparation import Prepared, Preprocessing, prepare, without_loading
+from volseg.inference.preparation import Loaded, Prepared, Preprocessing, prepare, without_loading
 from volseg.inference.sliding_window import SlidingWindow
 from volseg.inference.streaming import count_bands, least_bytes, stream_labels
 from volseg.networks.weights import load_segmenter
-
-
-@dataclass(frozen=True)
-class Ceiling:
-    """How much memory may be used; `None`: as much as there is.
-
-    Args:
-        host: Bytes of the process.
-        gpu: Bytes on a CUDA device.
-    """
-
-    host: int | None = None
-    gpu: int | None = None
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A case in memory, ready for the network.
-
-    Args:
-        readings: The image, or one for each channel.
-        prepared: What the network takes.
-    """
-
-    readings: tuple[Reading, ...]
-    prepared: Prepared
 
 
 class Predictor:
@@ -83,7 +55,7 @@ class Predictor:
         classes: Mapping[int, str],
         device: torch.device | str = "cpu",
         guard: Guard | None = None,
-        ceiling: Ceiling = Ceiling(),
+        ceiling: Ceiling | None = None,
     ) -> None:
         if sorted(classes) != list(range(len(classes))):
             raise BundleError(f"label values are {sorted(classes)}; use 0 to {len(classes) - 1}")
@@ -94,7 +66,7 @@ class Predictor:
         self.classes = dict(sorted(classes.items()))
         self.device = torch.device(device)
         self.guard = guard
-        self.ceiling = ceiling
+        self.ceiling = ceiling or Ceiling()
         self.on_window: Callable[[], None] = _do_nothing
         self._window_bytes: int | None = None
 
@@ -104,6 +76,7 @@ class Predictor:
         bundle: Bundle,
         device: torch.device | str = "cpu",
         overrides: Mapping[str, Any] | None = None,
+        ceiling: Ceiling | None = None,
     ) -> Self:
         """Build the predictor that a bundle describes, with its weights.
 
@@ -111,6 +84,7 @@ class Predictor:
             bundle: A segmentation bundle.
             device: Where the network runs.
             overrides: Values of the inference configuration to replace, by id.
+            ceiling: How much memory may be used.
 
         Returns:
             The predictor, ready.
@@ -121,7 +95,7 @@ class Predictor:
         preprocessing = config.get_parsed_content("preprocessing")
         inferer = config.get_parsed_content("inferer")
         guard = config.get_parsed_content("guard") if "guard" in config else None
-        return cls(network, preprocessing, inferer, bundle.classes(), device, guard)
+        return cls(network, preprocessing, inferer, bundle.classes(), device, guard, ceiling)
 
     def predict(self, source: str | Path | Source | Sequence[Source]) -> Prediction:
         """Segment one image.
@@ -204,17 +178,22 @@ class Predictor:
             volume = prepared.image.to(self.device)
             streamed = None if self.guard is not None else self._stream(volume, prepared)
             if streamed is not None:
-                return Prediction(streamed, prepared.native, reading.files[0], warnings)
+                place = prepared.native, reading.files[0]
+                return Prediction(streamed, *place, warnings, reading=reading)
             probabilities = self._probabilities(volume)
-            labels = to_native_grid(probabilities, prepared.grid.affine, prepared.native)
-        if self.guard is None:
-            return Prediction(labels, prepared.native, reading.files[0], warnings)
-        affine = np.asarray(prepared.grid.affine)
-        evidence = Evidence(labels, prepared.native, probabilities, prepared.image, affine)
-        verdict = self.guard.judge(evidence)
-        warnings = (*warnings, *verdict.warnings)
-        where = prepared.native, reading.files[0]
-        return Prediction(verdict.labels, *where, warnings, verdict.findings)
+            labels: NDArray[np.integer] = to_native_grid(
+                probabilities, prepared.grid.affine, prepared.native
+            )
+            confidence = _confidence(probabilities)
+        findings: Mapping[str, Any] = {}
+        if self.guard is not None:
+            affine = np.asarray(prepared.grid.affine)
+            evidence = Evidence(labels, prepared.native, probabilities, prepared.image, affine)
+            verdict = self.guard.judge(evidence)
+            labels, findings = verdict.labels, verdict.findings
+            warnings = (*warnings, *verdict.warnings)
+        place = prepared.native, reading.files[0]
+        return Prediction(labels, *place, warnings, findings, reading, confidence)
 
     def _network(self, windows: Tensor) -> Any:
         """Run the network and refuse another number of classes than were named."""
@@ -270,26 +249,32 @@ class Predictor:
             )
         return bands
 
-    def save(self, prediction: Prediction, path: Path) -> None:
+    def save(
+        self, prediction: Prediction, path: Path, sources: Sequence[str] | None = None
+    ) -> None:
         """Write a label map; it gets its name only after it was read back and compared.
 
         Args:
             prediction: What `predict` gave.
-            path: File to write, ``*.nii.gz``; replaced if it is there.
+            path: File to write: ``*.nii.gz``, ``*.seg.nrrd`` or, for a DICOM series, ``*.dcm``;
+                replaced if it is there.
+            sources: What the sidecar calls the image's files; `None`: their paths from the mask.
 
         Raises:
-            GeometryError: If what was read back differs.
+            DataError: If the prediction does not know its image.
         """
-        partial = path.with_name(f".{os.getpid()}.nii.gz")
-        try:
-            write_mask(partial, prediction.labels, prediction.source, self.classes)
-            verify_mask(partial, prediction.source)
-            changed = np.count_nonzero(read_volume(partial)[0] != prediction.labels)
-            if changed:
-                raise GeometryError(f"{path}: {changed} voxels read back with another label")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        if prediction.reading is None:
+            raise DataError(f"{path}: the prediction has no image to take the header from")
+        write_segmentation(
+            prediction.labels, prediction.reading, self.classes, path, sources=sources
+        )
+
+
+def _confidence(probabilities: Tensor) -> float | None:
+    """Give the mean probability of the chosen class where it is not the background."""
+    best, chosen = probabilities.max(0)
+    found = best[chosen > 0]
+    return float(found.mean()) if len(found) else None
 
 
 def _do_nothing() -> None:

@@ -38,6 +38,19 @@ class Prepared:
     native: Grid
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A case in memory, ready for the network.
+
+    Args:
+        readings: The image, or one for each channel.
+        prepared: What the network takes.
+    """
+
+    readings: tuple[Reading, ...]
+    prepared: Prepared
+
+
 def without_loading(preprocessing: Preprocessing) -> Preprocessing:
     """Give the steps of a preprocessing that follow the reading of the file.
 

@@ -25,6 +25,7 @@ class CaseResult:
         volumes_ml: Volume of each class in mL.
         seconds: Time that it took.
         findings: What the bundle's guard has measured; its ``summary`` is a line of the report.
+        flags: What a person should look at first, as of the report.
         input_hash: SHA-256 of the image's files.
         run_hash: Hash of the bundle and the options.
         output_hash: SHA-256 of the mask's file.
@@ -39,6 +40,7 @@ class CaseResult:
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     findings: Mapping[str, Any] = field(default_factory=dict)
+    flags: Sequence[str] = ()
     input_hash: str = ""
     run_hash: str = ""
     output_hash: str = ""

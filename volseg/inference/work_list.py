@@ -1,19 +1,45 @@
-"""Which file becomes which mask, settled and checked before anything is computed.
+"""Which image becomes which mask, settled and checked before anything is computed.
 
-A file gives ``OUTPUT/<its name>.nii.gz``; a folder is searched for NIfTI files, and its tree is
-mirrored below the output. The mask has the name of its image, so that the two pair by name, and is
-always compressed.
+A case gives ``OUTPUT/<its name>.nii.gz`` or another ending; a folder's tree is mirrored below the
+output. In BIDS derivatives the mask has the name that the standard gives it.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from volseg.data.cases import stem
+from volseg.data.listing.bids import bids_output_name
+from volseg.data.listing.find import find_scans
+from volseg.data.listing.scan_case import ScanCase
 from volseg.data.source import Source
-from volseg.data.volumes import ENDINGS
 from volseg.errors import DataError
+
+ENDINGS = ("nii.gz", "seg.nrrd", "dcm")
+"""How masks may end."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How inputs are understood, and how masks are called.
+
+    Args:
+        channels: What the network takes, in its order; empty: one image.
+        channel_map: For each channel, the end of a file's name or a pattern, where names follow no
+            habit.
+        layout: ``auto``, or what folders are: ``folder``, ``decathlon``, ``nnunet`` or ``bids``.
+        ending: One of `ENDINGS`.
+    """
+
+    channels: Sequence[str] = ()
+    channel_map: Mapping[str, str] = field(default_factory=dict)
+    layout: str = "auto"
+    ending: str = "nii.gz"
+
+    def __post_init__(self) -> None:
+        """Refuse an ending that no mask can have."""
+        if self.ending not in ENDINGS:
+            raise DataError(f"masks cannot end with {self.ending!r}; use {', '.join(ENDINGS)}")
 
 
 @dataclass(frozen=True)
@@ -25,12 +51,14 @@ class Job:
         source: The image, or the first file of it.
         target: The mask to write.
         sources: What to read, one for each channel; none: ``source`` is a file.
+        reason: Why it cannot be segmented; `None` if nothing speaks against it.
     """
 
     name: str
     source: Path
     target: Path
     sources: tuple[Source, ...] = ()
+    reason: str | None = None
 
     @property
     def files(self) -> list[Path]:
@@ -39,44 +67,69 @@ class Job:
 
 
 def list_jobs(
-    inputs: Sequence[Path], output: Path, *, overwrite: bool = False, resume: bool = False
+    inputs: Sequence[Path | str],
+    output: Path,
+    selection: Selection | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
 ) -> list[Job]:
     """Find the images and the masks to write, and refuse what would go wrong.
 
     Args:
-        inputs: NIfTI files and folders of them. A file is taken whatever its ending: whether it
-            can be read shows when its turn comes.
+        inputs: Files, folders, patterns, lists and data sets. Whether a file can be read shows
+            when its turn comes.
         output: Folder of the masks.
+        selection: How inputs are understood, and how masks are called.
         overwrite: Whether masks that are there already may be replaced.
         resume: Whether masks that are there already are to be looked at one by one.
 
     Returns:
-        One job an image, in the order given, folders by name; none twice.
+        One job a case, in the order given, folders by name; none twice.
 
     Raises:
-        DataError: If an input does not exist, a folder holds no image or is a data set, the output
-            lies in an input folder, two images would write one mask, or a mask is an input or
-            exists already.
+        DataError: If an input does not exist or holds no image, the output lies in an input folder,
+            two cases would write one mask, or a mask is an input or exists already.
     """
-    jobs: dict[Path, Job] = {}
-    for job in (job for path in inputs for job in _find_jobs(path, output)):
-        other = jobs.setdefault(job.target, job)
-        if other.source.resolve() != job.source.resolve():
+    chosen = selection or Selection()
+    for path in map(Path, inputs):
+        derivatives = path / "derivatives"
+        is_derived = chosen.layout == "bids" and derivatives in output.parents
+        if _lies_in(output, path) and not is_derived:
             raise DataError(
-                f"{other.source} and {job.source} would both write {job.target};"
-                " rename one or segment them into two folders"
+                f"output {output} lies in the input folder {path}, where its masks would be taken"
+                " for images; use another"
             )
-    sources = {job.source.resolve() for job in jobs.values()}
-    for target in jobs:
-        if target.resolve() in sources:
-            raise DataError(f"{target} is an input and would be replaced; use another output")
-    existing = [target for target in jobs if target.exists()]
+    cases = find_scans(
+        inputs, chosen.channels, layout=chosen.layout, channel_map=chosen.channel_map
+    )
+    jobs = [_make_job(case, output, chosen) for case in cases]
+    sources = {path.resolve() for job in jobs for path in job.files}
+    targets: dict[Path, Job] = {}
+    for job in jobs:
+        if (other := targets.setdefault(job.target, job)) is not job:
+            raise DataError(f"{other.source} and {job.source} would both write {job.target}")
+        if job.target.resolve() in sources:
+            raise DataError(f"{job.target} is an input and would be replaced; use another output")
+    existing = [job.target for job in jobs if job.target.exists()]
     if existing and not overwrite and not resume:
         more = f" and {len(existing) - 1} more masks exist" if existing[1:] else " exists"
         raise DataError(
             f"{existing[0]}{more} already; resume the run, allow overwriting or use another output"
         )
-    return list(jobs.values())
+    return jobs
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return folder.is_dir() and path.resolve().is_relative_to(folder.resolve())
+
+
+def _make_job(case: ScanCase, output: Path, selection: Selection) -> Job:
+    sources = tuple(case.sources.values())
+    first = sources[0].files[0]
+    shown = first.parent if sources[0].format == "dicom" else first
+    own = bids_output_name(case) if selection.layout == "bids" else case.name
+    return Job(case.name, shown, output / f"{own}.{selection.ending}", sources, case.reason)
 
 
 def require_writable(folder: Path) -> None:
@@ -94,34 +147,3 @@ def require_writable(folder: Path) -> None:
             probe.write(b"volseg")
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {error.strerror or error}") from error
-
-
-def _find_jobs(path: Path, output: Path) -> Iterable[Job]:
-    """Make the jobs of one input."""
-    if path.is_dir():
-        if output.resolve().is_relative_to(path.resolve()):
-            raise DataError(
-                f"output {output} lies in the input folder {path}, where its masks would be taken"
-                " for images; use another"
-            )
-        if (path / "dataset.json").is_file():
-            raise DataError(
-                f"{path} is a data set, whose labels would be taken for images; give its folder of"
-                " images, such as imagesTr"
-            )
-        relatives = [found.relative_to(path) for found in sorted(path.rglob("*"))]
-        images = [name for name in relatives if _is_image(name) and (path / name).is_file()]
-        if not images:
-            raise DataError(f"{path} holds no NIfTI file (*.nii, *.nii.gz)")
-    elif path.exists():
-        path, images = path.parent, [Path(path.name)]
-    else:
-        raise DataError(f"{path} does not exist")
-    for image in images:
-        name = stem(image)
-        yield Job(name, path / image, output / f"{name}.nii.gz")
-
-
-def _is_image(path: Path) -> bool:
-    """Tell a NIfTI file that is not hidden, as ``._name.nii.gz`` of a Mac's copy is."""
-    return path.name.endswith(ENDINGS) and not any(part.startswith(".") for part in path.parts)

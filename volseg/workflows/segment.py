@@ -1,18 +1,51 @@
-"""Segment files and folders with a bundle."""
+"""Segment files, folders and data sets with a bundle."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from volseg import __version__
 from volseg.bundle import Bundle
 from volseg.engines.distributed import device as find_device
 from volseg.errors import BundleError, DataError, find_cause
-from volseg.inference.folder import Summary, segment_folder
+from volseg.inference.finishing import Look
+from volseg.inference.folder import Summary, segment_jobs
+from volseg.inference.manifest import hash_files, hash_settings
+from volseg.inference.memory import Ceiling
+from volseg.inference.outputs.bids import write_bids_description
+from volseg.inference.overview import write_overview
 from volseg.inference.predictor import Predictor
-from volseg.inference.work_list import list_jobs, require_writable
+from volseg.inference.results import STATUSES
+from volseg.inference.work_list import Selection, list_jobs, require_writable
 from volseg.workflows.record import recording
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How a batch is read, held and written.
+
+    Args:
+        channel_map: For each channel, the end of a file's name or a pattern, where names follow no
+            habit.
+        layout: ``auto``, or what folders are: ``folder``, ``decathlon``, ``nnunet`` or ``bids``.
+        ending: How masks end: ``nii.gz``, ``seg.nrrd`` or ``dcm``.
+        ceiling: How much memory may be used.
+        resume: Whether to go on with an interrupted run: a mask that is done and still valid is
+            left as it is.
+        report: Whether to write ``report.html``.
+        progress: Whether to show on stderr how far it is.
+    """
+
+    channel_map: Mapping[str, str] = field(default_factory=dict)
+    layout: str = "auto"
+    ending: str = "nii.gz"
+    ceiling: Ceiling = field(default_factory=Ceiling)
+    resume: bool = False
+    report: bool = True
+    progress: bool = False
 
 
 def segment(
@@ -23,23 +56,24 @@ def segment(
     device: str = "auto",
     stage: str | None = None,
     *,
+    batch: Batch | None = None,
     overwrite: bool = False,
-    progress: bool = False,
 ) -> Summary:
     """Segment files and folders, each on its own grid.
 
-    Beside the masks stand ``manifest.jsonl``, one line a case, and ``run.json``.
+    Beside the masks stand ``manifest.jsonl``, one line a case, ``volumes.csv``, ``volumes.json``,
+    ``report.html`` and ``run.json``.
 
     Args:
-        inputs: NIfTI files and folders of them.
+        inputs: Files, folders, patterns, lists and data sets of NIfTI, NRRD, MetaImage and DICOM.
         bundle: A segmentation bundle's name or folder.
         output: Folder of the masks; it mirrors the tree of each input folder.
         overrides: Values of the bundle's ``inference.json`` to change, by key.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         stage: What is known of the patients, ``preop``, ``postop`` or ``auto``, for a bundle with a
             guard; `None`: what the bundle says.
+        batch: How the batch is read, held and written.
         overwrite: Whether masks that are there already may be replaced.
-        progress: Whether to draw a bar on stderr.
 
     Returns:
         What became of each image; ``is_complete`` tells whether all have a mask.
@@ -47,26 +81,44 @@ def segment(
     Raises:
         DataError: If there is nothing to segment.
     """
-    paths, folder = [Path(path) for path in inputs], Path(output)
-    if not paths:
+    folder, how = Path(output), batch or Batch()
+    if not inputs:
         raise DataError("nothing to segment; give files or folders")
     found = Bundle.find(bundle)
     overrides = {**(overrides or {}), **_with_stage(found, stage)}
-    jobs = list_jobs(paths, folder, overwrite=overwrite)
+    config = found.raw_config("inference", overrides)
+    selection = Selection(config.get("channels", ()), how.channel_map, how.layout, how.ending)
+    jobs = list_jobs(inputs, folder, selection, overwrite=overwrite, resume=how.resume)
     require_writable(folder)
     place = find_device(device)
-    predictor = _build(found, place, overrides)
+    predictor = _build(found, place, overrides, how.ceiling)
+    weights = found.weights()
     settings = {
-        "inputs": [str(path) for path in paths],
+        "inputs": [str(path) for path in inputs],
         "bundle": str(found.root),
-        "config": found.raw_config("inference", overrides),
+        "config": config,
+        "batch": vars(how),
     }
-    files = [found.weights(), *(job.source for job in jobs)]
-    with recording(folder, "segment", settings, files, place) as record:
-        summary = segment_folder(paths, folder, predictor, overwrite=overwrite, progress=progress)
+    decisive = [hash_files([weights]), config, how.ending, __version__]
+    look = Look(config.get("usual_ml", {}), how.report)
+    with recording(folder, "segment", settings, [weights], place) as record:
+        summary = segment_jobs(
+            jobs,
+            folder,
+            predictor,
+            run_hash=hash_settings({"decisive": decisive}),
+            look=look,
+            overwrite=overwrite,
+            resume=how.resume,
+            progress=how.progress,
+        )
+        facts = {"Bundle": found.name, "volseg": __version__, "Device": str(place)}
+        write_overview(summary, predictor.classes, folder, facts, with_report=how.report)
+        if how.layout == "bids":
+            write_bids_description(folder, Path(inputs[0]))
         record["results"] = {
             "complete": summary.is_complete,
-            **{status: summary.count(status) for status in ("done", "failed", "not run")},
+            **{status: summary.count(status) for status in STATUSES},
         }
     return summary
 
@@ -83,8 +135,10 @@ def _with_stage(bundle: Bundle, stage: str | None) -> dict[str, str]:
     return {"guard::stage": stage}
 
 
-def _build(bundle: Bundle, place: torch.device, overrides: Mapping[str, Any]) -> Predictor:
+def _build(
+    bundle: Bundle, place: torch.device, overrides: Mapping[str, Any], ceiling: Ceiling
+) -> Predictor:
     try:
-        return Predictor.from_bundle(bundle, place, overrides)
+        return Predictor.from_bundle(bundle, place, overrides, ceiling)
     except RuntimeError as error:  # MONAI wraps what a builder raises
         raise find_cause(error) from error
