@@ -108,7 +108,7 @@ def test_a_copy_of_a_series_is_another_case(tmp_path):
 
 def test_series_without_identifiers_are_told_apart_by_their_folders(tmp_path):
     for name in ("a", "b"):
-        tags = {"SeriesInstanceUID": None, "SOPInstanceUID": generate_uid()}
+        tags = {"SeriesInstanceUID": None, "SOPInstanceUID": [generate_uid() for _ in range(6)]}
         save_series(tmp_path / name, noise(), PLACES, **tags)
     assert names_and_counts(tmp_path) == {"a": 6, "b": 6}
 
@@ -120,6 +120,8 @@ def test_what_is_no_scan_is_left_out_and_named(tmp_path, caplog):
         bare = {"Rows": None, "Columns": None, "ImagePositionPatient": None, "PixelData": None}
         save(dataset(plane, PLACES[0], Modality=modality, **bare), tmp_path / "a" / modality)
     save(dataset(plane, PLACES[0], Modality="SEG"), tmp_path / "a" / "SEG")
+    raw = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66", "Modality": "MR", **bare}
+    save(dataset(plane, PLACES[0], **raw), tmp_path / "a" / "raw")
     shot = {"Modality": "XC", "ImagePositionPatient": None, "ImageOrientationPatient": None}
     save(dataset(plane, PLACES[0], **shot), tmp_path / "a" / "screenshot")
     scout = {"ImageType": ("ORIGINAL", "PRIMARY", "LOCALIZER"), "SeriesInstanceUID": "1.2.9"}
@@ -133,7 +135,7 @@ def test_what_is_no_scan_is_left_out_and_named(tmp_path, caplog):
         assert names_and_counts(tmp_path) == {"a": 6}
     (message,) = caplog.messages
     assert message == (
-        f"{tmp_path}: left out 1 DICOMDIR, 1 PR, 1 RTSTRUCT, 1 SEG, 1 SR,"
+        f"{tmp_path}: left out 1 DICOMDIR, 1 PR, 1 RTSTRUCT, 1 Raw Data Storage, 1 SEG, 1 SR,"
         " 1 XC without a place in space, 2 localiser"
     )
 
@@ -161,6 +163,16 @@ def test_a_damaged_header_spoils_its_own_series(tmp_path):
     with pytest.raises(DataError, match=r"000\.dcm: has no ImagePositionPatient"):
         read_source(spoilt)
     assert np.array_equal(read_source(whole).values, noise())
+
+
+def test_a_damaged_header_spoils_its_own_series_from_another_folder(tmp_path):
+    save_series(tmp_path / "a", noise(), PLACES, SeriesInstanceUID="1.2.1")
+    save_series(tmp_path / "b", noise(), PLACES, SeriesInstanceUID="1.2.2")
+    tags = {"SeriesInstanceUID": "1.2.1", "ImagePositionPatient": None}
+    lost = save(dataset(noise()[:, :, 0], PLACES[0], **tags), tmp_path / "b" / "x.dcm")
+    spoilt = [source for source in find_series(tmp_path) if lost in source.files]
+    assert [len(source.files) for source in spoilt] == [7]
+    assert tmp_path / "a" / "000.dcm" in spoilt[0].files
 
 
 def test_a_damaged_file_alone_is_a_source_that_cannot_be_read(tmp_path):
