@@ -72,11 +72,15 @@ def header(affine, shape, uids):
     }
 
 
-def dicom(folder, affine, shape=SHAPE, **changes):
-    """Write a DICOM series with changes to its headers, `None` to leave one out; read it."""
+def dicom(folder, affine, shape=SHAPE, offsets=None, **changes):
+    """Write a DICOM series with changes to its headers, `None` to leave one out; read it.
+
+    Offsets are those of each slice along the third axis, in slices.
+    """
     uids, files = [generate_uid() for _ in range(3)], []
     for index in range(shape[2]):
-        place = (FLIP @ affine @ [0, 0, index, 1])[:3]
+        offset = offsets[index] if offsets else 0
+        place = (FLIP @ affine @ [0, 0, index + offset, 1])[:3]
         own = {
             "ImagePositionPatient": [float(f"{value:.10g}") for value in place],
             "SOPInstanceUID": generate_uid(),

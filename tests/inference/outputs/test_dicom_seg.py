@@ -7,6 +7,7 @@ from pydicom import dcmread
 
 from tests.data.test_geometry import ORIENTATIONS, affine_of, turn
 from tests.inference.outputs.readings import CLASSES, FLIP, SHAPE, dicom, files_in, mask, nifti
+from volseg.data.reading import read_source, source_of
 from volseg.errors import DataError, GeometryError
 from volseg.inference.outputs import segmentation
 from volseg.inference.outputs.dicom_check import unpack_frames
@@ -183,6 +184,17 @@ def test_slices_in_another_order_than_the_mask_are_noticed(tmp_path):
     with pytest.raises(GeometryError, match=r"seg\.dcm: has slice \d .* mm off the place"):
         write_segmentation(filled(), turned, CLASSES, tmp_path / "seg.dcm")
     assert files_in(tmp_path) == before
+
+
+def test_a_series_as_uneven_as_may_be_read_gets_its_segmentation(tmp_path):
+    affine = affine_of(turn(10, 0), (0.5, 0.5, 6), shape=SHAPE)
+    reading = dicom(tmp_path, affine, offsets=(0, 0.09, -0.09, 0))  # 0.5 mm, a whole pixel
+    assert np.allclose(read_source(source_of(tmp_path)).affine, affine, atol=1e-6)
+    write_segmentation(filled(), reading, CLASSES, tmp_path / "seg.dcm")
+    (tmp_path / "worse").mkdir()
+    worse = dicom(tmp_path / "worse", affine, offsets=(0, 0.11, 0, 0))
+    with pytest.raises(GeometryError, match=r"has slice 1 0\.66 mm off the place"):
+        write_segmentation(filled(), worse, CLASSES, tmp_path / "worse" / "seg.dcm")
 
 
 def test_rows_taken_for_columns_are_noticed(tmp_path):

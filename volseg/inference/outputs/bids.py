@@ -1,14 +1,13 @@
 """Results as a derivative data set of BIDS, the Brain Imaging Data Structure.
 
-A mask lies at ``sub-01/ses-1/anat/sub-01_ses-1_desc-volseg_dseg.nii.gz``; `write_segmentation`
-writes the table and the sidecar beside it. https://bids-specification.readthedocs.io
+Masks are named by `volseg.data.listing.bids`; `write_segmentation` writes the table and the sidecar
+beside each. https://bids-specification.readthedocs.io
 """
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from volseg import __version__
@@ -51,36 +50,6 @@ def write_bids_description(
     write_text(folder / DESCRIPTION, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     if not any(folder.glob("README*")):
         write_text(folder / "README", README)
-
-
-def bids_path(name: str, description: str = "volseg", suffix: str = "dseg") -> PurePosixPath:
-    """Say where the result for an image of a BIDS data set lies.
-
-    Args:
-        name: The image below the root, without ending: ``sub-01/anat/sub-01_T1w``.
-        description: The value of the entity ``desc``, which replaces one that is there.
-        suffix: What it is: ``dseg`` for masks, ``probseg`` for probabilities.
-
-    Returns:
-        The path below the root of the derivatives, with ``.nii.gz``.
-
-    Raises:
-        DataError: If the name is none of BIDS, or the description not letters and digits.
-
-    Examples:
-        >>> str(bids_path("sub-01/anat/sub-01_T1w"))
-        'sub-01/anat/sub-01_desc-volseg_dseg.nii.gz'
-    """
-    path = PurePosixPath(name)
-    *entities, _ = path.name.split("_")
-    if not entities or not all(re.fullmatch(r"[a-z]+-[A-Za-z0-9+]+", part) for part in entities):
-        raise DataError(f"{name}: is no name of BIDS; it has the form sub-01/anat/sub-01_T1w")
-    if not entities[0].startswith("sub-"):
-        raise DataError(f"{name}: names no subject; it has the form sub-01/anat/sub-01_T1w")
-    if not re.fullmatch(r"[A-Za-z0-9]+", description):
-        raise DataError(f"{description!r} is no value of a BIDS entity; use letters and digits")
-    kept = [part for part in entities if not part.startswith("desc-")]
-    return path.with_name("_".join([*kept, f"desc-{description}", f"{suffix}.nii.gz"]))
 
 
 def bids_sources(files: Sequence[Path], root: Path) -> list[str]:

@@ -16,6 +16,10 @@ FLIP = np.array([-1.0, -1.0, 1.0])
 """From DICOM's left, posterior, superior to right, anterior, superior."""
 
 
+ROUNDING = 1e-3
+"""What an affine's rounding adds to the tolerance, in voxels."""
+
+
 def require_equal(
     path: Path, labels: NDArray[Any], reading: Reading, slices: Sequence[Dataset]
 ) -> None:
@@ -103,7 +107,13 @@ def _require_position(item: Dataset, reading: Reading, header: Dataset, index: i
     position = list(item.PlanePositionSequence[0].ImagePositionPatient)
     if position != list(header.ImagePositionPatient):
         raise GeometryError(f"has a frame at {position}, not at the place of slice {index}")
-    place = reading.affine[:3, 3] + index * reading.affine[:3, 2]
-    gap = float(np.linalg.norm(FLIP * np.array(position, dtype=np.float64) - place))
-    if not gap <= GRID_TOLERANCE * np.linalg.norm(reading.affine[:3, :3], axis=0).min():
-        raise GeometryError(f"has slice {index} {gap:.3g} mm off the place that its image gives it")
+    gap = FLIP * np.array(position, dtype=np.float64)
+    gap -= reading.affine[:3, 3] + index * reading.affine[:3, 2]
+    rows, columns, step = reading.affine[:3, :3].T
+    axes = np.array([rows, columns, np.cross(rows, columns)])
+    axes /= np.linalg.norm(axes, axis=1)[:, None]
+    edges = np.abs(np.einsum("ij,ij->i", axes, [rows, columns, step]))
+    # as even as a series must be to be read
+    if not (np.abs(axes @ gap) <= (GRID_TOLERANCE + ROUNDING) * edges).all():
+        far = np.linalg.norm(gap)
+        raise GeometryError(f"has slice {index} {far:.3g} mm off the place that its image gives it")
