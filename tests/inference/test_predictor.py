@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from monai.inferers import SimpleInferer
+from monai.transforms import Compose
 
 from tests.inference.threshold import (
     CLASSES,
@@ -20,7 +21,8 @@ from tests.inference.threshold import (
 from volseg.bundle import Bundle
 from volseg.data import geometry
 from volseg.data.pipelines import postprocessing
-from volseg.errors import BundleError, DataError, WeightsError
+from volseg.data.reading import source_of
+from volseg.errors import BundleError, DataError, GeometryError, WeightsError
 from volseg.inference import predictor as predictor_module
 from volseg.inference.predictor import Predictor
 from volseg.inference.sliding_window import SlidingWindow
@@ -237,3 +239,48 @@ def test_real_oddities_are_segmented_on_their_grid_or_refused(
     assert np.array_equal(prediction.labels, expected_labels(image.get_fdata()))
     assert mask.shape == image.shape
     assert np.array_equal(mask.affine, image.affine)
+
+
+def test_an_array_gives_an_array_and_no_file_is_touched():
+    values = np.random.default_rng(0).choice([0, 150, 250], size=(9, 10, 11)).astype(np.int16)
+    for affine in AFFINES.values():
+        labels = threshold_predictor().predict_array(values, affine)
+        assert np.array_equal(labels, expected_labels(values))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((4, 5)), r"shape \(4, 5\) and type float64 is no volume"),
+        (np.zeros((4, 5, 6), np.complex64), "type complex64 is no volume"),
+        (np.zeros((0, 5, 6)), r"shape \(0, 5, 6\)"),
+    ],
+)
+def test_an_array_that_is_no_volume_is_refused(values, message):
+    with pytest.raises(DataError, match=message):
+        threshold_predictor().predict_array(values, np.eye(4))
+
+
+def test_an_array_without_a_place_is_refused():
+    with pytest.raises(GeometryError, match="cannot be inverted"):
+        threshold_predictor().predict_array(np.zeros((4, 5, 6)), np.zeros((4, 4)))
+
+
+def test_a_network_of_several_channels_takes_one_source_each(tmp_path):
+    class Sum(Threshold):
+        def forward(self, x):
+            return super().forward(x.sum(1, keepdim=True))
+
+    predictor = Predictor(Sum(), preprocessing(), SlidingWindow((8, 8, 8)), CLASSES)
+    first = save_image(tmp_path / "a.nii.gz", seed=1)
+    second = save_image(tmp_path / "b.nii.gz", seed=2)
+    sources = [source_of(tmp_path / name) for name in ("a.nii.gz", "b.nii.gz")]
+    assert np.array_equal(predictor.predict(sources).labels, expected_labels(first + second))
+    save_image(tmp_path / "c.nii.gz", affine=np.diag([1, 1, 3, 1]))
+    with pytest.raises(GeometryError, match="they must share a grid"):
+        predictor.predict([sources[0], source_of(tmp_path / "c.nii.gz")])
+
+
+def test_a_preprocessing_that_reads_elsewhere_is_refused():
+    with pytest.raises(BundleError, match="does not begin with LoadImaged"):
+        Predictor(Threshold(), Compose([]), SlidingWindow((8, 8, 8)), CLASSES)

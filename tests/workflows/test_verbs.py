@@ -1,5 +1,6 @@
 """The verbs, one after the other, on three tiny cases."""
 
+import csv
 import json
 import shutil
 from dataclasses import replace
@@ -19,7 +20,7 @@ from volseg.workflows.evaluate import evaluate
 from volseg.workflows.finetune import SCHEDULES, finetune, with_schedule
 from volseg.workflows.inspect import inspect
 from volseg.workflows.pretrain import pretrain
-from volseg.workflows.segment import segment
+from volseg.workflows.segment import Batch, forecast_segment, segment
 from volseg.workflows.splitting import SPLIT
 from volseg.workflows.training import TrainingOptions, summarise
 
@@ -111,8 +112,41 @@ def test_masks_lie_on_the_grids_of_their_images_and_are_scored(finetuned, data, 
     assert report.is_complete
     assert set(report.summary) == {"anterior", "posterior", "all classes"}
     record = read_record(tmp_path / "masks")
-    assert record["results"] == {"complete": True, "done": 3, "failed": 0, "not run": 0}
-    assert len(record["inputs"]) == 4  # the weights and three images
+    counts = {"done": 3, "skipped": 0, "failed": 0, "not run": 0}
+    assert record["results"] == {"complete": True, **counts}
+    assert len(record["inputs"]) == 1  # the weights; the manifest has the hash of each image
+
+
+def test_beside_the_masks_stand_volumes_and_a_report_and_a_run_can_be_resumed(
+    finetuned, data, tmp_path
+):
+    images, output = data / "imagesTr", tmp_path / "masks"
+    first = segment([images], finetuned, output, device="cpu")
+    with (output / "volumes.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["case"]: row for row in csv.DictReader(file)}
+    for case in first.cases:
+        for name, volume in case.volumes_ml.items():
+            assert float(rows[case.name][name]) == pytest.approx(volume, abs=1e-6)
+    page = (output / "report.html").read_text("utf-8")
+    assert all(case.name in page for case in first.cases)
+    (output / "case_1.nii.gz").unlink()
+    (output / "report.html").unlink()
+    again = segment([images], finetuned, output, device="cpu", batch=Batch(resume=True))
+    assert [case.status for case in again.cases] == ["skipped", "done", "skipped"]
+    assert (output / "report.html").read_text("utf-8").count("data:image/webp") >= 9
+    other = {"inferer::overlap": 0.25}
+    anew = segment([images], finetuned, output, other, "cpu", batch=Batch(resume=True))
+    assert anew.count("done") == 3
+
+
+def test_masks_for_slicer_end_otherwise_and_a_forecast_writes_nothing(finetuned, data, tmp_path):
+    images, slicer = [data / "imagesTr" / "case_0.nii.gz"], Batch(ending="seg.nrrd", report=False)
+    forecasts = forecast_segment(images, finetuned, tmp_path / "out", batch=slicer)
+    assert forecasts.cases[0].target == str(tmp_path / "out" / "case_0.seg.nrrd")
+    assert not (tmp_path / "out").exists()
+    segment(images, finetuned, tmp_path / "out", device="cpu", batch=slicer)
+    assert (tmp_path / "out" / "case_0.seg.nrrd").is_file()
+    assert not (tmp_path / "out" / "report.html").exists()
 
 
 def test_a_bad_file_is_reported_and_the_rest_are_segmented(finetuned, data, tmp_path):

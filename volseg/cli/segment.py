@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
     from volseg.inference.memory import Ceiling
-    from volseg.workflows.segment import Batch, segment
+    from volseg.workflows.segment import Batch, forecast_segment, segment
 
     batch = Batch(
         channel_map=dict(args.channels),
@@ -47,6 +47,17 @@ def run(args: argparse.Namespace) -> int:
         report=args.report,
         progress=not args.quiet,
     )
+    if args.dry_run:
+        forecasts = forecast_segment(
+            args.inputs,
+            args.bundle,
+            args.output,
+            overrides=dict(args.overrides),
+            device=args.device,
+            batch=batch,
+            overwrite=args.overwrite,
+        )
+        return report(args, forecasts)
     summary = segment(
         args.inputs,
         args.bundle,
@@ -66,6 +77,11 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
         "--resume",
         action="store_true",
         help="go on with an interrupted run: what is done and still valid is left as it is",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be read and written, and about how long it would take; write nothing",
     )
     parser.add_argument(
         "--format",

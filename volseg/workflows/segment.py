@@ -13,6 +13,7 @@ from volseg.engines.distributed import device as find_device
 from volseg.errors import BundleError, DataError, find_cause
 from volseg.inference.finishing import Look
 from volseg.inference.folder import Summary, segment_jobs
+from volseg.inference.forecast import Forecasts, forecast
 from volseg.inference.manifest import hash_files, hash_settings
 from volseg.inference.memory import Ceiling
 from volseg.inference.outputs.bids import write_bids_description
@@ -121,6 +122,38 @@ def segment(
             **{status: summary.count(status) for status in STATUSES},
         }
     return summary
+
+
+def forecast_segment(
+    inputs: Sequence[str | Path],
+    bundle: str | Path,
+    output: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    *,
+    batch: Batch | None = None,
+    overwrite: bool = False,
+) -> Forecasts:
+    """Say what `segment` would read, write and take; nothing is written.
+
+    Args:
+        inputs: As for `segment`.
+        bundle: A segmentation bundle's name or folder.
+        output: Folder of the masks.
+        overrides: Values of the bundle's ``inference.json`` to change, by key.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        batch: How the batch is read, held and written.
+        overwrite: Whether masks that are there already may be replaced.
+
+    Returns:
+        One forecast a case; times and memory are guesses.
+    """
+    how, found = batch or Batch(), Bundle.find(bundle)
+    config = found.raw_config("inference", dict(overrides or {}))
+    selection = Selection(config.get("channels", ()), how.channel_map, how.layout, how.ending)
+    jobs = list_jobs(inputs, Path(output), selection, overwrite=overwrite, resume=how.resume)
+    predictor = _build(found, find_device(device), overrides or {}, how.ceiling)
+    return forecast(jobs, predictor, config.get("spacing"))
 
 
 def _with_stage(bundle: Bundle, stage: str | None) -> dict[str, str]:
