@@ -115,7 +115,7 @@ def _is_resectable(maps: Maps, side: int, *, is_infratentorial: bool) -> Tensor:
     tissue, own_side, lobe, depth = maps
     kept = KEPT if is_infratentorial else KEPT | CEREBELLUM
     allowed = [each >= Tissue.FLUID and each not in kept for each in Tissue]
-    table = torch.tensor(allowed, device=tissue.device)
+    table = torch.tensor(allowed).to(tissue.device)
     mask = table.index_select(0, tissue.reshape(-1).int()).view(tissue.shape)
     mask &= depth > 0
     mask &= (lobe == int(Lobe.INFRATENTORIAL)) == is_infratentorial

@@ -158,7 +158,8 @@ class _Box:
 
     def noise(self, wavelength: float, octaves: int = 1) -> Tensor:
         size: Size = (self.mask.shape[0], self.mask.shape[1], self.mask.shape[2])
-        return band_noise(size, as_spacing(self.spacing), wavelength, self.generator, octaves)
+        spacing, device = as_spacing(self.spacing), self.mask.device
+        return band_noise(size, spacing, wavelength, self.generator, octaves, device)
 
 
 def _edge(box: _Box, deviation: float) -> Tensor:
@@ -172,7 +173,10 @@ def _edge(box: _Box, deviation: float) -> Tensor:
 def _height(mask: Tensor, affine: NDArray[np.float64], gravity: tuple[float, ...]) -> Tensor:
     """Height against gravity, from 0 at the cavity's lowest voxel to 1 at its highest."""
     slope = -(affine[:3, :3].T @ np.asarray(gravity, dtype=np.float64))
-    lines = [torch.arange(n) * float(s) for n, s in zip(mask.shape, slope, strict=True)]
+    lines = [
+        torch.arange(n, device=mask.device) * float(s)
+        for n, s in zip(mask.shape, slope, strict=True)
+    ]
     height = lines[0][:, None, None] + lines[1][None, :, None] + lines[2][None, None, :]
     inside = height[mask]
     lowest, highest = float(inside.min()), float(inside.max())
@@ -231,8 +235,8 @@ def _upper_quantile(values: Tensor, fraction: float) -> float:
 
 def _outside(mask: Tensor, spacing: NDArray[np.float64]) -> Tensor:
     """Distance to the cavity in mm; 0 within."""
-    distance = ndimage.distance_transform_edt(~mask.numpy(), sampling=spacing)
-    return torch.from_numpy(distance.astype(np.float32))
+    distance = ndimage.distance_transform_edt(~mask.cpu().numpy(), sampling=spacing)
+    return torch.from_numpy(distance.astype(np.float32)).to(mask.device)
 
 
 def _wall(box: _Box, distance: Tensor | None, thickness: float, coverage: float) -> Tensor | None:

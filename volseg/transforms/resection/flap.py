@@ -20,6 +20,8 @@ from volseg.transforms.resection.streams import FLAP, open_stream
 
 Corner = tuple[int, int, int]
 
+CPU = torch.device("cpu")
+
 MARGIN = 6.0
 """The flap's box reaches so far beyond cut and burr hole, in mm."""
 
@@ -84,7 +86,7 @@ def make_flap(anatomy: Anatomy, flap: Flap, seed: int) -> FlapFields | None:
     start, stop = _box(anatomy, flap)
     if any(b - a < 2 for a, b in zip(start, stop, strict=True)):
         return None
-    box = anatomy.crop(start, stop)
+    box = anatomy.crop(start, stop).to(CPU)
     bone = _bone(box)
     hull = box.depth > 0
     if not bool(bone.any()) or not bool(hull.any()):
@@ -95,7 +97,9 @@ def make_flap(anatomy: Anatomy, flap: Flap, seed: int) -> FlapFields | None:
         weights["extradural"] = _extradural(box, hull, frame)
     if flap.subgaleal > 0:
         weights["subgaleal"] = _subgaleal(box, bone, frame)
-    return FlapFields(start, stop, weights)
+    return FlapFields(
+        start, stop, {part: each.to(anatomy.device) for part, each in weights.items()}
+    )
 
 
 def _box(anatomy: Anatomy, flap: Flap) -> tuple[Corner, Corner]:

@@ -84,7 +84,7 @@ def lost_noise(shifted: Shifted, statistics: TissueStatistics) -> Tensor:
     """
     if shifted.field is None:
         return torch.zeros_like(shifted.mask, dtype=torch.float32)
-    kept = torch.ones(shifted.mask.shape)
+    kept = torch.ones_like(shifted.mask, dtype=torch.float32)
     for way, correlation in zip(shifted.field, statistics.fine_lag1, strict=True):
         share = way - way.floor()
         kept *= 1 - 2 * (1 - correlation) * share * (1 - share)
@@ -105,7 +105,8 @@ def read_at(volumes: Tensor, field: Tensor, mode: str) -> Tensor:
     grid = []
     for axis, size in reversed(list(enumerate(volumes.shape[1:]))):
         shape = [-1 if each == axis else 1 for each in range(3)]
-        place = torch.arange(size, dtype=torch.float32).reshape(shape) + field[axis]
+        line = torch.arange(size, dtype=torch.float32, device=field.device)
+        place = line.reshape(shape) + field[axis]
         grid.append(2 * place / max(size - 1, 1) - 1)
     return functional.grid_sample(
         volumes[None],

@@ -2,7 +2,8 @@
 
 White noise on a coarse lattice is read through cubic B-splines. The weights are divided by their
 Euclidean norm, so that every voxel has variance one wherever it lies between the lattice's nodes.
-The lattice is drawn on the CPU: the same seed gives the same noise on every device.
+The lattice is drawn on the CPU and brought to the device: the same seed gives the same noise on
+every device, up to rounding.
 """
 
 import math
@@ -14,6 +15,8 @@ from torch.nn import functional
 
 from volseg.types import Size, Spacing
 
+CPU = torch.device("cpu")
+
 TABLE_SIZE = 64
 """Samples along each edge of the square onto which the sphere is unfolded."""
 
@@ -22,7 +25,12 @@ CELLS = 32
 
 
 def band_noise(
-    size: Size, spacing: Spacing, wavelength: float, generator: torch.Generator, octaves: int = 1
+    size: Size,
+    spacing: Spacing,
+    wavelength: float,
+    generator: torch.Generator,
+    octaves: int = 1,
+    device: torch.device = CPU,
 ) -> Tensor:
     """Draw smooth isotropic noise in a box.
 
@@ -33,29 +41,33 @@ def band_noise(
             of it and half the amplitude.
         generator: Source of the noise, on the CPU.
         octaves: Number of octaves.
+        device: Where the noise is wanted.
 
     Returns:
         Noise of mean 0 and variance 1, ``(D, H, W)``, float32.
     """
-    total = torch.zeros(size)
+    total = torch.zeros(size, device=device)
     power = 0.0
     for octave in range(octaves):
         amplitude = 0.5**octave
-        total += amplitude * _octave(size, spacing, wavelength * 0.5 ** (octave + 1), generator)
+        pitch = wavelength * 0.5 ** (octave + 1)
+        total += amplitude * _octave(size, spacing, pitch, generator, device)
         power += amplitude**2
     return total / math.sqrt(power)
 
 
-def _octave(size: Size, spacing: Spacing, pitch: float, generator: torch.Generator) -> Tensor:
+def _octave(
+    size: Size, spacing: Spacing, pitch: float, generator: torch.Generator, device: torch.device
+) -> Tensor:
     """Noise on a lattice with a node every ``pitch`` mm, its phase drawn."""
     phases = torch.rand(3, generator=generator).tolist()
     weights = [
         _spline_weights(count, edge / max(pitch, edge), phase)
         for count, edge, phase in zip(size, spacing, phases, strict=True)
     ]
-    nodes = torch.randn([each.shape[1] for each in weights], generator=generator)
+    nodes = torch.randn([each.shape[1] for each in weights], generator=generator).to(device)
     for weight in weights:
-        nodes = torch.tensordot(nodes, weight, dims=([0], [1]))
+        nodes = torch.tensordot(nodes, weight.to(device), dims=([0], [1]))
     return nodes
 
 
@@ -91,7 +103,7 @@ def direction_noise(directions: Tensor, seed: int, octaves: int = 4) -> Tensor:
     Returns:
         Noise of about mean 0 and variance 1 over the seeds, at most 3 in size, ``(N,)``.
     """
-    table = _sphere_table(seed, octaves)
+    table = _sphere_table(seed, octaves).to(directions.device)
     square = _unfold(directions)
     places = square.t()[None, None]
     return functional.grid_sample(table[None, None], places, align_corners=True)[0, 0, 0]
@@ -138,7 +150,7 @@ def space_noise(points: Tensor, wavelength: float, seed: int) -> Tensor:
     Returns:
         Noise of mean 0 and about variance 1 over the seeds, ``(N,)``.
     """
-    volume = _space_table(seed)
+    volume = _space_table(seed).to(points.device)
     period = CELLS * wavelength / 2
     places = torch.remainder(points / period, 1) * 2 - 1
     grid = places.t()[None, None, None]

@@ -43,7 +43,7 @@ def prices(box: Anatomy, solid: Solid) -> Tensor:
     """
     steps = strides(box, PRICE_PITCH)
     costs = [PRICES.get(tissue, 0.0) * (tissue != solid.tissue) for tissue in Tissue]
-    table = torch.tensor(costs, device=box.device)
+    table = torch.tensor(costs).to(box.device)
     sparse = box.tissue[:: steps[0], :: steps[1], :: steps[2]].int()
     near = table.index_select(0, sparse.reshape(-1)).view(sparse.shape)
     near, fluid = _average(torch.stack([near, (sparse == int(Tissue.FLUID)).float()])).unbind(0)

@@ -87,7 +87,7 @@ class _Scan:
     def texture(self, like: Tensor, scale: TissueStatistics, *stream: int) -> Tensor:
         """Draw noise for a box; each stream is a source of its own."""
         generator = open_stream(self.cavity.seed, TEXTURE, *stream)
-        return make_texture(_size(like), self.spacing, scale, generator)
+        return make_texture(_size(like), self.spacing, scale, generator).to(like.device)
 
 
 def resect(
@@ -99,11 +99,14 @@ def resect(
     *,
     in_place: bool = False,
 ) -> Resected:
-    """Simulate a resection.
+    """Simulate a resection, on the device where the image is.
+
+    All noise is drawn on the CPU, so that a cavity is the same on every device, up to rounding.
+    Parts are connected, distances measured and bone flaps laid out on the CPU, in the box only.
 
     Args:
         image: Any number of sequences of one head, ``(C, D, H, W)``, of a floating type.
-        anatomy: The maps of the head on the same grid.
+        anatomy: The maps of the head on the same grid, on any device.
         cavity: What was drawn.
         contrasts: One of `CONTRASTS` for each channel.
         statistics: Of each channel; `None`: they are measured.
@@ -114,7 +117,8 @@ def resect(
     """
     _check(image, anatomy, contrasts, statistics)
     result = image if in_place else image.clone()
-    mask = torch.zeros((1, *image.shape[1:]), dtype=torch.uint8)
+    mask = torch.zeros((1, *image.shape[1:]), dtype=torch.uint8, device=image.device)
+    anatomy = anatomy.to(image.device)
     carved = carve(anatomy, cavity, margin=_margin(cavity)) if cavity.is_ok else None
     flap = make_flap(anatomy, cavity.flap, cavity.seed) if cavity.is_ok and cavity.flap else None
     if carved is None and flap is None:

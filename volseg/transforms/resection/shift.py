@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from volseg.transforms.anatomy.maps import DEPTH_STEP, Anatomy
 from volseg.transforms.resection.cavity import Shift
+from volseg.transforms.resection.solid import as_float
 from volseg.transforms.resection.thinning import refine, strides
 
 WALL_BLUR = 5.0
@@ -47,9 +48,11 @@ def displacement(anatomy_box: Anatomy, mask: Tensor, shift: Shift) -> Tensor:
     edges: list[float] = anatomy_box.spacing.tolist()
     steps = strides(anatomy_box, PITCH)
     coarse = [edge * step for edge, step in zip(edges, steps, strict=True)]
-    moved = torch.zeros((3, *(_count(n, s) for n, s in zip(mask.shape, steps, strict=True))))
+    device = mask.device
+    counts = [_count(n, s) for n, s in zip(mask.shape, steps, strict=True)]
+    moved = torch.zeros((3, *counts), device=device)
     linear = anatomy_box.affine[:3, :3]
-    slopes = torch.as_tensor(np.linalg.inv(linear * steps).T, dtype=torch.float32)
+    slopes = as_float(np.linalg.inv(linear * steps).T, device)
     if shift.collapse > 0:
         soft = _blur(_thin(mask, steps), [WALL_BLUR / edge for edge in coarse])
         gradient = torch.tensordot(slopes, _gradient(soft), dims=1)
@@ -57,8 +60,8 @@ def displacement(anatomy_box: Anatomy, mask: Tensor, shift: Shift) -> Tensor:
         moved -= shift.collapse / max(steepest, 1e-6) * gradient
     if shift.sag > 0:
         moved -= shift.sag * _fall(_thin(anatomy_box.depth, steps), shift, slopes, coarse)
-    moved *= _window(moved.shape[1:], coarse)
-    inverse = torch.as_tensor(np.linalg.inv(linear), dtype=torch.float32)
+    moved *= _window(moved.shape[1:], coarse).to(device)
+    inverse = as_float(np.linalg.inv(linear), device)
     voxels = torch.tensordot(inverse, moved, dims=1)
     result = refine(voxels, mask.shape, steps).contiguous()
     for axis in range(1, 4):
@@ -76,7 +79,8 @@ def _thin(volume: Tensor, steps: Sequence[int]) -> Tensor:
     """Read every n-th voxel; the border is continued to the sample at the end or beyond."""
     for axis, step in enumerate(steps):
         size = volume.shape[axis]
-        places = (torch.arange(_count(size, step)) * step).clamp_(max=size - 1)
+        places = torch.arange(_count(size, step), device=volume.device) * step
+        places.clamp_(max=size - 1)
         volume = volume.index_select(axis, places)
     return volume.float()
 
@@ -91,7 +95,8 @@ def _blur(volume: Tensor, deviations: Sequence[float]) -> Tensor:
         shape[2 + axis] = len(kernel)
         pads[4 - 2 * axis] = pads[5 - 2 * axis] = radius
         padded = functional.pad(result, pads, mode="replicate")
-        result = functional.conv3d(padded, (kernel / kernel.sum()).reshape(shape))
+        weights = (kernel / kernel.sum()).reshape(shape).to(volume.device)
+        result = functional.conv3d(padded, weights)
     return result[0, 0]
 
 
@@ -100,8 +105,8 @@ def _gradient(volume: Tensor) -> Tensor:
     parts = []
     for axis in range(3):
         size = volume.shape[axis]
-        upper = torch.arange(1, size + 1).clamp_(max=size - 1)
-        lower = torch.arange(-1, size - 1).clamp_(min=0)
+        upper = torch.arange(1, size + 1, device=volume.device).clamp_(max=size - 1)
+        lower = torch.arange(-1, size - 1, device=volume.device).clamp_(min=0)
         higher = volume.index_select(axis, upper)
         parts.append((higher - volume.index_select(axis, lower)) / 2)
     return torch.stack(parts)
@@ -113,7 +118,7 @@ def _fall(depth: Tensor, shift: Shift, slopes: Tensor, edges: Sequence[float]) -
     soft = _blur(depth, [NORMAL_BLUR / edge for edge in edges])
     inward = torch.tensordot(slopes, _gradient(soft), dims=1)
     inward = inward / inward.square().sum(dim=0).sqrt().clamp_(min=1e-3)
-    down = torch.tensor(shift.gravity, dtype=torch.float32)
+    down = torch.tensor(shift.gravity, dtype=torch.float32).to(depth.device)
     upward = torch.tensordot(down, inward, dims=1).clamp_(min=0)
     weight = upward * torch.exp(-depth / SAG_DEPTH)
     fall: Tensor = down[:, None, None, None] * weight

@@ -147,7 +147,7 @@ def _percentiles(values: Tensor) -> tuple[float, float]:
     some = values.reshape(-1)
     some = some[:: max(1, some.numel() // SAMPLES)].float()
     some = some[torch.isfinite(some)]
-    low, high = torch.quantile(some, torch.tensor([0.01, 0.99]))
+    low, high = torch.quantile(some, torch.tensor([0.01, 0.99]).to(some.device))
     return float(low), float(high)
 
 
