@@ -268,7 +268,13 @@ def test_absent_empty_and_renamed_files_are_named(tmp_path, ending):
         read(path)
 
 
-def test_a_meta_image_that_calls_itself_nrrd_is_not_read(tmp_path):
-    path = write_meta(tmp_path / "a.nrrd")
-    with pytest.raises(DataError, match="is not a readable NRRD file"):
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+def test_a_dicom_file_by_another_name_is_not_read(tmp_path, ending):
+    (path,) = save_series(tmp_path, noise(), along(1, (0, 0, 2)), file=f"a{ending}")
+    with pytest.raises(DataError, match=r"is not a readable (NRRD|MetaImage) file"):
         read(path)
+
+
+def test_a_constant_series_has_a_warning(tmp_path):
+    save_series(tmp_path, np.full((4, 5, 6), 7, np.int16), along(6, (0, 0, 2)))
+    assert read(tmp_path).warnings == ("is constant: every voxel is 7",)
