@@ -1,0 +1,189 @@
+"""Segmenting end to end: volseg beside the steps of MONAI's bundles, same network, same windows.
+
+``python -m tests.benchmarks.segmentation VOLUME --classes 2 14 118`` runs each side in a process of
+its own on one thread and prints, for each number of classes, the CPU seconds and the memory of
+reading, preprocessing, windows, labels on the image's own grid and writing, less those of importing,
+and how many voxels agree. ``--synthetic Z`` makes a CT of 512 x 512 x Z instead of taking a volume. The
+network is one convolution of 1 x 1 x 1, so that everything but a network is compared; ``--network``
+takes a residual encoder with a convolutional decoder.
+
+The peer: `LoadImaged`, `Orientationd`, `Spacingd`, `SlidingWindowInferer` (Gaussian, overlap 0.5),
+`Activationsd`, `Invertd`, `AsDiscreted`, `SaveImaged`, as in the bundles of MONAI's model zoo.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from scipy import ndimage
+
+SPACING = (1.5, 1.5, 1.5)
+
+ROI = (96, 96, 96)
+
+RANGE = (-1024.0, 1024.0)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare, or be one side of the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("volume", nargs="?", type=Path)
+    parser.add_argument("--synthetic", metavar="Z", type=int)
+    parser.add_argument("--classes", nargs="+", type=int, default=[2, 14])
+    parser.add_argument("--network", action="store_true")
+    parser.add_argument("--max-memory", metavar="SIZE", help="ceiling of volseg's side")
+    parser.add_argument("--sides", nargs="+", default=["volseg", "monai"])
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--output", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    if args.side:
+        run_side(args)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        volume = args.volume or make_ct(Path(folder) / "ct.nii.gz", args.synthetic)
+        for classes in args.classes:
+            print(json.dumps(compare(volume, classes, args, Path(folder))), flush=True)
+
+
+def make_ct(path: Path, depth: int) -> Path:
+    """Write a volume of smooth blobs in Hounsfield units."""
+    noise = np.random.default_rng(0).normal(size=(64, 64, max(2, depth // 8)))
+    smooth = ndimage.gaussian_filter(noise, 2) * 8000
+    values = ndimage.zoom(smooth, [512 / 64, 512 / 64, depth / noise.shape[2]], order=1)
+    affine = np.diag([-0.8, -0.8, 1.5, 1])
+    nib.save(nib.Nifti1Image(values.clip(*RANGE).astype(np.int16), affine), path)
+    return path
+
+
+def compare(volume: Path, classes: int, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Run the sides one after the other."""
+    found: dict[str, Any] = {"volume": volume.name, "classes": classes}
+    masks = []
+    for side in args.sides:
+        output = folder / f"{side}_{classes}"
+        command = [sys.executable, "-m", "tests.benchmarks.segmentation", str(volume)]
+        command += ["--classes", str(classes), "--side", side, "--output", str(output)]
+        command += ["--network"] if args.network else []
+        command += ["--max-memory", args.max_memory] if args.max_memory else []
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            found[side] = {"failed": done.stderr.strip().splitlines()[-1:]}
+            continue
+        found[side] = json.loads(done.stdout.splitlines()[-1])
+        (mask,) = output.rglob("*.nii.gz")
+        masks.append(np.asanyarray(nib.load(mask).dataobj).squeeze())
+    if len(masks) == 2:
+        found["agreement"] = float((masks[0] == masks[1]).mean())
+        ours, theirs = found["volseg"], found["monai"]
+        found["times_as_fast"] = round(theirs["cpu_seconds"] / ours["cpu_seconds"], 2)
+        found["memory_ratio"] = round(theirs["extra_mib"] / ours["extra_mib"], 2)
+    return found
+
+
+def run_side(args: argparse.Namespace) -> None:
+    """Segment once and say what it took."""
+    classes, args.output = args.classes[0], args.output
+    args.output.mkdir(parents=True)
+    network = make_network(classes, is_real=args.network).eval()
+    segment = prepare_volseg if args.side == "volseg" else prepare_monai
+    go = segment(network, classes, args)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.process_time()
+    with torch.inference_mode():
+        go()
+    seconds = time.process_time() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result = {
+        "cpu_seconds": round(seconds, 2),
+        "peak_mib": peak // 1024,
+        "extra_mib": max(1, (peak - before) // 1024),
+    }
+    print(json.dumps(result))
+
+
+def make_network(classes: int, *, is_real: bool) -> torch.nn.Module:
+    """Build the network of both sides, with the same random weights."""
+    torch.manual_seed(0)
+    if is_real:
+        from volseg.networks.residual import ResidualEncoder
+        from volseg.networks.segmenter import Segmenter
+
+        return Segmenter(ResidualEncoder(1, (8, 16, 32, 64)), classes)
+    layer = torch.nn.Conv3d(1, classes, kernel_size=1)
+    layer.weight.data *= 20
+    return layer
+
+
+def prepare_volseg(network: torch.nn.Module, classes: int, args: argparse.Namespace) -> Any:
+    """Set up volseg."""
+    from monai.transforms import ScaleIntensityRanged
+
+    from volseg.data.pipelines import preprocessing
+    from volseg.inference.memory import Ceiling, parse_bytes
+    from volseg.inference.predictor import Predictor
+    from volseg.inference.sliding_window import SlidingWindow
+
+    scale = ScaleIntensityRanged("image", *RANGE, 0, 1, clip=True)
+    ceiling = Ceiling(host=parse_bytes(args.max_memory)) if args.max_memory else None
+    predictor = Predictor(
+        network,
+        preprocessing(("image",), SPACING, scale),
+        SlidingWindow(ROI, 0.5),
+        {value: f"class {value}" for value in range(classes)},
+        ceiling=ceiling,
+    )
+
+    def go() -> None:
+        predictor.save(predictor.predict(args.volume), args.output / "mask.nii.gz")
+
+    return go
+
+
+def prepare_monai(network: torch.nn.Module, classes: int, args: argparse.Namespace) -> Any:
+    """Set up the steps of a bundle of MONAI's model zoo."""
+    from monai import transforms
+    from monai.inferers import SlidingWindowInferer
+
+    before = transforms.Compose(
+        [
+            transforms.LoadImaged("image"),
+            transforms.EnsureChannelFirstd("image"),
+            transforms.Orientationd("image", axcodes="RAS"),
+            transforms.Spacingd("image", SPACING, mode="bilinear"),
+            transforms.ScaleIntensityRanged("image", *RANGE, 0, 1, clip=True),
+            transforms.EnsureTyped("image"),
+        ]
+    )
+    after = transforms.Compose(
+        [
+            transforms.Activationsd("pred", softmax=True),
+            transforms.Invertd("pred", before, "image", nearest_interp=False, to_tensor=True),
+            transforms.AsDiscreted("pred", argmax=True),
+            transforms.SaveImaged(
+                "pred", output_dir=str(args.output), output_dtype=np.uint8, print_log=False
+            ),
+        ]
+    )
+    inferer = SlidingWindowInferer(ROI, sw_batch_size=1, overlap=0.5, mode="gaussian")
+
+    def go() -> None:
+        case = before({"image": str(args.volume)})
+        case["pred"] = inferer(case["image"][None], network)[0]
+        after(case)
+
+    return go
+
+
+if __name__ == "__main__":
+    main()
