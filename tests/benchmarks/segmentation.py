@@ -1,11 +1,11 @@
 """Segmenting end to end: volseg beside the steps of MONAI's bundles, same network, same windows.
 
 ``python -m tests.benchmarks.segmentation VOLUME --classes 2 14 118`` runs each side in a process of
-its own on one thread and prints, for each number of classes, the CPU seconds and the memory of
-reading, preprocessing, windows, labels on the image's own grid and writing, less those of importing,
-and how many voxels agree. ``--synthetic Z`` makes a CT of 512 x 512 x Z instead of taking a volume. The
-network is one convolution of 1 x 1 x 1, so that everything but a network is compared; ``--network``
-takes a residual encoder with a convolutional decoder.
+its own on one thread. For each number of classes it prints the CPU seconds and the memory of
+reading, preprocessing, windows, labels on the image's own grid and writing, without importing, and
+how many voxels agree. ``--synthetic Z`` makes a CT of 512 x 512 x Z instead of taking a volume.
+The network is one convolution of 1 x 1 x 1, so that everything but a network is compared;
+``--network`` takes a residual encoder with a convolutional decoder.
 
 The peer: `LoadImaged`, `Orientationd`, `Spacingd`, `SlidingWindowInferer` (Gaussian, overlap 0.5),
 `Activationsd`, `Invertd`, `AsDiscreted`, `SaveImaged`, as in the bundles of MONAI's model zoo.
