@@ -32,14 +32,14 @@ class Distant(torch.Tensor):
         return self.near.tolist()
 
     @classmethod
-    def __torch_dispatch__(cls, operation, types, args=(), kwargs=None):
+    def __torch_dispatch__(cls, operation, _types, args=(), kwargs=None):
         return _run(operation, args, kwargs or {})
 
 
 class Elsewhere(TorchDispatchMode):
     """Within it, tensors can be made on that device."""
 
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, operation, _types, args=(), kwargs=None):
         return _run(operation, args, kwargs or {})
 
 
