@@ -123,6 +123,23 @@ def test_names_and_colours_stand_in_the_header_and_no_reader_minds(tmp_path, cap
     assert capfd.readouterr() == ("", "")
 
 
+def test_nifti_2_and_big_endian_images_and_pairs_get_masks_too(tmp_path):
+    affine, values = affine_of(turn(10), SPACING, shape=SHAPE), np.zeros(SHAPE, np.int16)
+    image = nib.Nifti1Image(values, affine)
+    nib.save(nib.Nifti2Image(values, affine), tmp_path / "second.nii")
+    nib.save(nib.Nifti1Pair(values, affine), tmp_path / "pair.img")
+    big = nib.Nifti1Image(values, None, image.header.as_byteswapped(">"))
+    nib.save(big, tmp_path / "big.nii")
+    for name in ("second.nii", "pair.img", "pair.hdr", "big.nii"):
+        reading = read_source(source_of(tmp_path / name))
+        write_segmentation(mask(), reading, CLASSES, tmp_path / "mask.nii.gz")
+        written = nib.load(tmp_path / "mask.nii.gz")
+        assert np.array_equal(written.affine, nib.load(tmp_path / name).affine)
+        assert np.array_equal(np.asanyarray(written.dataobj), mask())
+        assert isinstance(written, nib.Nifti2Image) == (name == "second.nii")
+        assert list(read_legend(written)) == [1, 2]
+
+
 def test_a_mask_without_a_list_of_labels_is_named(tmp_path):
     nifti(tmp_path, np.eye(4))
     with pytest.raises(DataError, match=r"image\.nii\.gz: has no list of labels in its header"):

@@ -62,6 +62,15 @@ def test_if_the_mask_cannot_get_its_name_what_was_renamed_before_is_removed(tmp_
     assert files_in(tmp_path) == ["a.nii"]
 
 
+def test_if_a_companion_cannot_get_its_name_an_older_mask_stays(tmp_path):
+    (tmp_path / "a.nii").write_text("old")
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(OSError, match=r"directory: .*a\.json'"):
+        write_both(tmp_path)
+    assert (tmp_path / "a.nii").read_text() == "old"
+    assert files_in(tmp_path) == ["a.json", "a.nii"]
+
+
 def test_a_missing_folder_is_named_by_the_file_that_was_asked_for(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none/a\.csv"):
         write_text(tmp_path / "none" / "a.csv", "x")

@@ -9,7 +9,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from volseg.data.geometry import SPATIAL_FIELDS, with_space_of
@@ -85,10 +84,7 @@ def require_on_grid(path: Path, reading: Reading, shape: tuple[int, ...]) -> Any
 
 def _set_qform(header: Any, affine: NDArray[np.float64], shape: tuple[int, ...]) -> bool:
     """Store the affine as a turn and spacings; tell whether it could be."""
-    try:
-        header.set_qform(affine, code=SCANNER, strip_shears=False)
-    except HeaderDataError:
-        return False
+    header.set_qform(affine, code=SCANNER, strip_shears=True)
     edges = np.linalg.norm(affine[:3, :3], axis=0)
     gaps = np.abs(header.get_qform()[:3, :3] - affine[:3, :3]) @ np.array(shape)
     return bool(gaps.max() <= TURN_TOLERANCE * edges.min() + _rounding(affine, shape))
