@@ -22,6 +22,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add_bundle(parser)
     add_output(parser)
     add_device(parser)
+    _add_layout(parser)
     _add_batch(parser)
     parser.add_argument(
         "--stage",
@@ -47,32 +48,15 @@ def run(args: argparse.Namespace) -> int:
         report=args.report,
         progress=not args.quiet,
     )
+    work = (args.inputs, args.bundle, args.output, dict(args.overrides), args.device)
     if args.dry_run:
-        forecasts = forecast_segment(
-            args.inputs,
-            args.bundle,
-            args.output,
-            overrides=dict(args.overrides),
-            device=args.device,
-            batch=batch,
-            overwrite=args.overwrite,
-        )
-        return report(args, forecasts)
-    summary = segment(
-        args.inputs,
-        args.bundle,
-        args.output,
-        overrides=dict(args.overrides),
-        device=args.device,
-        stage=args.stage,
-        batch=batch,
-        overwrite=args.overwrite,
-    )
+        return report(args, forecast_segment(*work, batch=batch, overwrite=args.overwrite))
+    summary = segment(*work, args.stage, batch=batch, overwrite=args.overwrite)
     return report(args, summary, is_good=summary.is_complete)
 
 
 def _add_batch(parser: argparse.ArgumentParser) -> None:
-    """Add how the batch is read, held and written."""
+    """Add how the batch is held and written."""
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -89,6 +73,20 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
         choices=("nii.gz", "seg.nrrd", "dcm"),
         help="format of the masks (default: nii.gz); dcm is DICOM-SEG, for DICOM series only",
     )
+    for name, what in (("memory", "the process"), ("gpu-memory", "the GPU")):
+        parser.add_argument(
+            f"--max-{name}",
+            metavar="SIZE",
+            type=_parse_bytes,
+            help=f"ceiling of the memory of {what}, such as 4G",
+        )
+    parser.add_argument(
+        "--no-report", dest="report", action="store_false", help="write no report.html"
+    )
+
+
+def _add_layout(parser: argparse.ArgumentParser) -> None:
+    """Add how inputs are understood."""
     parser.add_argument(
         "--layout",
         default="auto",
@@ -106,16 +104,6 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="which files show a channel: the end of their names, or a pattern; once a channel",
-    )
-    for name, what in (("memory", "the process"), ("gpu-memory", "the GPU")):
-        parser.add_argument(
-            f"--max-{name}",
-            metavar="SIZE",
-            type=_parse_bytes,
-            help=f"ceiling of the memory of {what}, such as 4G",
-        )
-    parser.add_argument(
-        "--no-report", dest="report", action="store_false", help="write no report.html"
     )
 
 

@@ -20,7 +20,7 @@ from volseg.inference.outputs.bids import write_bids_description
 from volseg.inference.overview import write_overview
 from volseg.inference.predictor import Predictor
 from volseg.inference.results import STATUSES
-from volseg.inference.work_list import Selection, list_jobs, require_writable
+from volseg.inference.work_list import Job, Selection, list_jobs, require_writable
 from volseg.workflows.record import recording
 
 
@@ -83,32 +83,19 @@ def segment(
         DataError: If there is nothing to segment.
     """
     folder, how = Path(output), batch or Batch()
-    if not inputs:
-        raise DataError("nothing to segment; give files or folders")
     found = Bundle.find(bundle)
-    overrides = {**(overrides or {}), **_with_stage(found, stage)}
-    config = found.raw_config("inference", overrides)
-    selection = Selection(config.get("channels", ()), how.channel_map, how.layout, how.ending)
-    jobs = list_jobs(inputs, folder, selection, overwrite=overwrite, resume=how.resume)
+    plan = _plan(found, inputs, folder, {**(overrides or {}), **_with_stage(found, stage)}, how)
+    jobs = plan.jobs(overwrite=overwrite)
     require_writable(folder)
     place = find_device(device)
-    predictor = _build(found, place, overrides, how.ceiling)
-    weights = found.weights()
-    settings = {
-        "inputs": [str(path) for path in inputs],
-        "bundle": str(found.root),
-        "config": config,
-        "batch": vars(how),
-    }
-    decisive = [hash_files([weights]), config, how.ending, __version__]
-    look = Look(config.get("usual_ml", {}), how.report)
-    with recording(folder, "segment", settings, [weights], place) as record:
+    predictor = _build(found, place, plan.overrides, how.ceiling)
+    with recording(folder, "segment", plan.settings(), [found.weights()], place) as record:
         summary = segment_jobs(
             jobs,
             folder,
             predictor,
-            run_hash=hash_settings({"decisive": decisive}),
-            look=look,
+            run_hash=plan.hash(),
+            look=Look(plan.config.get("usual_ml", {}), how.report),
             overwrite=overwrite,
             resume=how.resume,
             progress=how.progress,
@@ -117,10 +104,8 @@ def segment(
         write_overview(summary, predictor.classes, folder, facts, with_report=how.report)
         if how.layout == "bids":
             write_bids_description(folder, Path(inputs[0]))
-        record["results"] = {
-            "complete": summary.is_complete,
-            **{status: summary.count(status) for status in STATUSES},
-        }
+        counts = {status: summary.count(status) for status in STATUSES}
+        record["results"] = {"complete": summary.is_complete, **counts}
     return summary
 
 
@@ -149,11 +134,57 @@ def forecast_segment(
         One forecast a case; times and memory are guesses.
     """
     how, found = batch or Batch(), Bundle.find(bundle)
-    config = found.raw_config("inference", dict(overrides or {}))
-    selection = Selection(config.get("channels", ()), how.channel_map, how.layout, how.ending)
-    jobs = list_jobs(inputs, Path(output), selection, overwrite=overwrite, resume=how.resume)
-    predictor = _build(found, find_device(device), overrides or {}, how.ceiling)
-    return forecast(jobs, predictor, config.get("spacing"))
+    plan = _plan(found, inputs, Path(output), overrides or {}, how)
+    predictor = _build(found, find_device(device), plan.overrides, how.ceiling)
+    return forecast(plan.jobs(overwrite=overwrite), predictor, plan.config.get("spacing"))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a run will do, before anything is loaded."""
+
+    bundle: Bundle
+    inputs: Sequence[str | Path]
+    folder: Path
+    overrides: Mapping[str, Any]
+    how: Batch
+    config: Mapping[str, Any]
+
+    def jobs(self, *, overwrite: bool) -> list[Job]:
+        """List the cases."""
+        how = self.how
+        channels = self.config.get("channels", ())
+        selection = Selection(channels, how.channel_map, how.layout, how.ending)
+        return list_jobs(
+            self.inputs, self.folder, selection, overwrite=overwrite, resume=how.resume
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Say what the run was asked to do."""
+        return {
+            "inputs": [str(path) for path in self.inputs],
+            "bundle": str(self.bundle.root),
+            "config": self.config,
+            "batch": vars(self.how),
+        }
+
+    def hash(self) -> str:
+        """Hash all that decides on a mask, save the image."""
+        weights = hash_files([self.bundle.weights()])
+        return hash_settings({"decisive": [weights, self.config, self.how.ending, __version__]})
+
+
+def _plan(
+    bundle: Bundle,
+    inputs: Sequence[str | Path],
+    folder: Path,
+    overrides: Mapping[str, Any],
+    how: Batch,
+) -> _Plan:
+    if not inputs:
+        raise DataError("nothing to segment; give files or folders")
+    config = bundle.raw_config("inference", overrides)
+    return _Plan(bundle, inputs, folder, overrides, how, config)
 
 
 def _with_stage(bundle: Bundle, stage: str | None) -> dict[str, str]:
