@@ -159,6 +159,25 @@ def test_a_bad_file_is_reported_and_the_rest_are_segmented(finetuned, data, tmp_
     assert read_record(tmp_path / "masks")["results"]["failed"] == 1
 
 
+def test_images_in_memory_give_what_their_files_give_and_write_nothing(finetuned, data, tmp_path):
+    paths = sorted((data / "imagesTr").glob("*"))
+    segment(paths[0], finetuned, tmp_path / "masks", device="cpu")
+    expected = np.asanyarray(nib.load(tmp_path / "masks" / paths[0].name).dataobj)
+    assert expected.any()
+    images = [nib.load(path) for path in paths]
+    masks = segment(images, finetuned, device="cpu")
+    assert np.array_equal(np.asanyarray(masks[0].dataobj), expected)
+    assert [mask.shape for mask in masks] == [image.shape for image in images]
+    pair = images[0].get_fdata(), images[0].affine
+    assert np.array_equal(segment(pair, finetuned, device="cpu"), expected)
+    assert np.array_equal(segment({"mri": pair}, finetuned, device="cpu"), expected)
+    with pytest.raises(DataError, match="images in memory are not written to"):
+        segment(pair, finetuned, tmp_path / "other")
+    with pytest.raises(DataError, match="no folder for the masks; give an output"):
+        segment(paths, finetuned)
+    assert not (tmp_path / "other").exists()
+
+
 def test_segmenting_nothing_is_an_error(finetuned, tmp_path):
     with pytest.raises(DataError, match="nothing to segment"):
         segment([], finetuned, tmp_path)

@@ -65,12 +65,29 @@ def read_itk_grid(path: Path, kind: str) -> tuple[tuple[int, ...], Affine]:
     return _open_volume(path, kind)[1:]
 
 
+def itk_affine(image: Any) -> Affine:
+    """Give the affine of the first three axes.
+
+    Args:
+        image: An image of SimpleITK, or the reader of one.
+
+    Returns:
+        From voxel indices to RAS mm, ``(4, 4)``; of fewer than three axes, one that is never used.
+    """
+    number, affine = image.GetDimension(), np.eye(4)
+    if number >= 3:
+        directions = np.reshape(image.GetDirection(), (number, number))[:3, :3]
+        affine[:3, :3] = directions * np.asarray(image.GetSpacing()[:3])
+        affine[:3, 3] = image.GetOrigin()[:3]
+    return np.diag([-1.0, -1, 1, 1]) @ affine
+
+
 def _open_volume(path: Path, kind: str) -> tuple[Any, tuple[int, ...], Affine]:
     """Open a file and refuse what its header does not place in space."""
     reader = _open(path, kind)
     shape = tuple(int(length) for length in reader.GetSize())
     shape = shape[:3] if len(shape) == 4 and shape[3] == 1 else shape
-    affine = _affine_of(reader)
+    affine = itk_affine(reader)
     problems = [*judge_shape(shape), *_judge_pixels(reader), *judge_affine(affine)]
     problems = problems or (_judge_numbers(path) if kind == "metaimage" else [])
     if problems:
@@ -92,16 +109,6 @@ def _open(path: Path, kind: str) -> Any:
         name = {"nrrd": "NRRD", "metaimage": "MetaImage"}[kind]
         raise DataError(f"{path}: is not a readable {name} file ({_reason(error)})") from error
     return reader
-
-
-def _affine_of(reader: Any) -> Affine:
-    """Give the affine of the first three axes; of fewer, one that is never used."""
-    number, affine = reader.GetDimension(), np.eye(4)
-    if number >= 3:
-        directions = np.reshape(reader.GetDirection(), (number, number))[:3, :3]
-        affine[:3, :3] = directions * np.asarray(reader.GetSpacing()[:3])
-        affine[:3, 3] = reader.GetOrigin()[:3]
-    return np.diag([-1.0, -1, 1, 1]) @ affine
 
 
 def _judge_pixels(reader: Any) -> list[str]:

@@ -16,10 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from volseg.bundle import Bundle
-from volseg.data.geometry import Grid, to_native_grid
+from volseg.data.geometry import to_native_grid
 from volseg.data.reading import read_source, source_of
-from volseg.data.source import Reading, Source
+from volseg.data.source import Source
 from volseg.errors import BundleError, DataError, WeightsError
+from volseg.inference.in_memory import KINDS, labels_like, readings_of
 from volseg.inference.memory import Ceiling, Peak, held
 from volseg.inference.outputs.segmentation import write_segmentation
 from volseg.inference.plausibility import Evidence, Guard
@@ -119,21 +120,27 @@ class Predictor:
 
         Returns:
             Label of each voxel, ``(X, Y, Z)``.
+        """
+        labels: NDArray[np.integer] = self.predict_image((values, affine))
+        return labels
+
+    def predict_image(self, *channels: Any) -> Any:
+        """Segment an image in memory, of any kind that `volseg.inference.in_memory` lists.
+
+        Args:
+            *channels: The image; for a network of several channels one for each, in its order.
+
+        Returns:
+            Its label map on its own grid, of the kind of the first.
 
         Raises:
-            DataError: If the array is no volume.
+            DataError: If it is no volume, or there is none.
         """
-        array, matrix = np.asarray(values), np.asarray(affine, dtype=np.float64)
-        channels = array if array.ndim == 4 else array[None]
-        if channels.ndim != 4 or not channels.size or channels.dtype.kind not in "iufb":
-            raise DataError(
-                f"array of shape {array.shape} and type {array.dtype} is no volume; give real"
-                " numbers, (X, Y, Z) or (C, X, Y, Z)"
-            )
-        Grid(channels.shape[1:], matrix).matrix()
-        source = Source("array", (Path("array"),), "array")
-        readings = tuple(Reading(source, each, matrix, source.files) for each in channels)
-        return self.infer(Loaded(readings, prepare(self._from_memory, readings))).labels
+        if not channels:
+            raise DataError(f"no image; give {KINDS}")
+        readings = tuple(reading for each in channels for reading in readings_of(each))
+        found = self.infer(Loaded(readings, prepare(self._from_memory, readings)))
+        return labels_like(found.labels, channels[0], found.warnings)
 
     def load(self, source: str | Path | Source | Sequence[Source]) -> Loaded:
         """Read an image and bring it to the network's grid.

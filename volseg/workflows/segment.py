@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 
@@ -12,8 +12,9 @@ from volseg.bundle import Bundle
 from volseg.engines.distributed import device as find_device
 from volseg.errors import BundleError, DataError, find_cause
 from volseg.inference.finishing import Look
-from volseg.inference.folder import Summary, segment_jobs
+from volseg.inference.folder import Summary, Terms, segment_jobs
 from volseg.inference.forecast import Forecasts, forecast
+from volseg.inference.in_memory import is_in_memory, segment_images
 from volseg.inference.manifest import hash_files, hash_settings
 from volseg.inference.memory import Ceiling
 from volseg.inference.outputs.bids import write_bids_description
@@ -49,8 +50,9 @@ class Batch:
     progress: bool = False
 
 
+@overload
 def segment(
-    inputs: Sequence[str | Path],
+    inputs: str | Path | Sequence[str | Path],
     bundle: str | Path,
     output: str | Path,
     overrides: Mapping[str, Any] | None = None,
@@ -59,16 +61,45 @@ def segment(
     *,
     batch: Batch | None = None,
     overwrite: bool = False,
-) -> Summary:
-    """Segment files and folders, each on its own grid.
+) -> Summary: ...
 
-    Beside the masks stand ``manifest.jsonl``, one line a case, ``volumes.csv``, ``volumes.json``,
-    ``report.html`` and ``run.json``.
+
+@overload
+def segment(
+    inputs: Any,
+    bundle: str | Path,
+    output: None = None,
+    overrides: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    stage: str | None = None,
+    *,
+    batch: Batch | None = None,
+) -> Any: ...
+
+
+def segment(
+    inputs: Any,
+    bundle: str | Path,
+    output: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    stage: str | None = None,
+    *,
+    batch: Batch | None = None,
+    overwrite: bool = False,
+) -> Any:
+    """Segment files and folders, or images in memory, each on its own grid.
+
+    Of files, beside the masks stand ``manifest.jsonl``, one line a case, ``volumes.csv``,
+    ``volumes.json``, ``report.html`` and ``run.json``. Of images in memory nothing is written.
 
     Args:
         inputs: Files, folders, patterns, lists and data sets of NIfTI, NRRD, MetaImage and DICOM.
+            Or an image in memory: a pair of voxels, ``(X, Y, Z)``, and affine; an image of nibabel
+            or SimpleITK; a `MetaTensor`; several channels of one, by name; or a list of images.
         bundle: A segmentation bundle's name or folder.
-        output: Folder of the masks; it mirrors the tree of each input folder.
+        output: Folder of the masks; it mirrors the tree of each input folder. `None` for images in
+            memory.
         overrides: Values of the bundle's ``inference.json`` to change, by key.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         stage: What is known of the patients, ``preop``, ``postop`` or ``auto``, for a bundle with a
@@ -77,33 +108,47 @@ def segment(
         overwrite: Whether masks that are there already may be replaced.
 
     Returns:
-        What became of each image; ``is_complete`` tells whether all have a mask.
+        What became of each image; ``is_complete`` tells whether all have a mask. Of an image in
+        memory, its label map as an image of the same kind; of a list, a list.
 
     Raises:
         DataError: If there is nothing to segment.
     """
-    folder, how = Path(output), batch or Batch()
-    found = Bundle.find(bundle)
-    plan = _plan(found, inputs, folder, {**(overrides or {}), **_with_stage(found, stage)}, how)
+    found, how = Bundle.find(bundle), batch or Batch()
+    options = {**(overrides or {}), **_with_stage(found, stage)}
+    if is_in_memory(inputs):
+        if output is not None:
+            raise DataError(f"images in memory are not written to {output}; save what is returned")
+        config = found.raw_config("inference", options)
+        predictor = _build(found, find_device(device), options, how.ceiling)
+        return segment_images(inputs, predictor, config.get("channels", ()))
+    if output is None:
+        raise DataError("no folder for the masks; give an output")
+    given = [inputs] if isinstance(inputs, (str, Path)) else inputs
+    plan = _plan(found, given, Path(output), options, how)
+    return _segment_files(plan, device, overwrite=overwrite)
+
+
+def _segment_files(plan: "_Plan", device: str, *, overwrite: bool) -> Summary:
+    """Carry out a plan."""
+    found, folder, how = plan.bundle, plan.folder, plan.how
     jobs = plan.jobs(overwrite=overwrite)
     require_writable(folder)
     place = find_device(device)
     predictor = _build(found, place, plan.overrides, how.ceiling)
     with recording(folder, "segment", plan.settings(), [found.weights()], place) as record:
-        summary = segment_jobs(
-            jobs,
-            folder,
-            predictor,
+        terms = Terms(
             run_hash=plan.hash(),
             look=Look(plan.config.get("usual_ml", {}), how.report),
             overwrite=overwrite,
             resume=how.resume,
             progress=how.progress,
         )
+        summary = segment_jobs(jobs, folder, predictor, terms)
         facts = {"Bundle": found.name, "volseg": __version__, "Device": str(place)}
         write_overview(summary, predictor.classes, folder, facts, with_report=how.report)
         if how.layout == "bids":
-            write_bids_description(folder, Path(inputs[0]))
+            write_bids_description(folder, Path(plan.inputs[0]))
         counts = {status: summary.count(status) for status in STATUSES}
         record["results"] = {"complete": summary.is_complete, **counts}
     return summary
