@@ -14,8 +14,8 @@ import pytest
 
 from tests.inference.threshold import expected_labels, save_image, threshold_predictor
 from volseg.errors import DataError
-from volseg.inference.finishing import STAGING
-from volseg.inference.folder import segment_jobs
+from volseg.inference.folder import Terms, segment_jobs
+from volseg.inference.ledger import STAGING
 from volseg.inference.manifest import MANIFEST, hash_settings, read_manifest
 from volseg.inference.memory import Ceiling, parse_bytes
 from volseg.inference.work_list import list_jobs
@@ -31,7 +31,7 @@ def inputs(tmp_path):
 
 def run(inputs, output, predictor=None, **options):
     jobs = list_jobs([inputs], output, resume=options.get("resume", False))
-    return segment_jobs(jobs, output, predictor or threshold_predictor(), **options)
+    return segment_jobs(jobs, output, predictor or threshold_predictor(), Terms(**options))
 
 
 def statuses(summary):

@@ -6,23 +6,84 @@ since every further case would be computed for nothing. While one case is comput
 and the one before is written, unless memory is limited: then one case is held at a time.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from volseg.errors import DataError
-from volseg.inference.finishing import Finisher, Look
-from volseg.inference.manifest import MANIFEST, find_valid, hash_files, read_manifest
+from volseg.inference.casework import Casework, Task, skip_case
+from volseg.inference.finishing import Look
+from volseg.inference.ledger import Ledger
+from volseg.inference.manifest import MANIFEST, read_manifest
 from volseg.inference.predictor import Predictor
 from volseg.inference.progress import Progress
 from volseg.inference.results import CaseResult, Summary
-from volseg.inference.steps import Case, attempt
+from volseg.inference.steps import Case
 from volseg.inference.work_list import Job, list_jobs, require_writable
 
 __all__ = ["MANIFEST", "CaseResult", "Summary", "segment_folder", "segment_jobs"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What holds for every case of a batch, whoever does it.
+
+    Args:
+        run_hash: Hash of the bundle and the options.
+        look: What is kept for the report.
+        overwrite: Whether masks that are there already may be replaced.
+        resume: Whether to skip the cases whose masks an earlier run has written, if nothing has
+            changed since.
+        progress: Whether to show on stderr how far it is.
+    """
+
+    run_hash: str = ""
+    look: Look = field(default_factory=Look)
+    overwrite: bool = False
+    resume: bool = False
+    progress: bool = False
+
+    def tasks(self, jobs: Sequence[Job], output: Path) -> list[Task]:
+        """Add to each job what an earlier run has left of it.
+
+        Args:
+            jobs: The images and their masks.
+            output: Folder of ``manifest.jsonl``.
+
+        Returns:
+            One task a job.
+        """
+        if not self.resume or self.overwrite:
+            return [Task(job) for job in jobs]
+        entries = read_manifest(output)
+        return [Task(job, is_resumed=True, entry=entries.get(str(job.target))) for job in jobs]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where a batch is at home.
+
+    Args:
+        ledger: Its account.
+        staging: Hidden folder of the run.
+        shown: How far it is.
+    """
+
+    ledger: Ledger
+    staging: Path
+    shown: Progress
+
+
+Cases = Generator[Case, None, None]
+
+Runner = Callable[[Sequence[Task], Desk], Cases]
+"""Does tasks in any order; gives each case once, after it was entered into the ledger."""
+
+_Later = Callable[[], Case]
+_Lane = Callable[[Callable[[Any], Case], Any], _Later]
 
 
 def segment_folder(
@@ -46,127 +107,102 @@ def segment_folder(
         What became of each image.
     """
     jobs = list_jobs(inputs, output, overwrite=overwrite)
-    return segment_jobs(jobs, output, predictor, overwrite=overwrite, progress=progress)
+    return segment_jobs(jobs, output, predictor, Terms(overwrite=overwrite, progress=progress))
 
 
 def segment_jobs(
-    jobs: Sequence[Job],
-    output: Path,
-    predictor: Predictor,
-    *,
-    run_hash: str = "",
-    look: Look | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
-    progress: bool = False,
+    jobs: Sequence[Job], output: Path, predictor: Predictor, terms: Terms | None = None
 ) -> Summary:
-    """Segment what was listed.
+    """Segment what was listed, in this process.
 
     Args:
         jobs: The images and their masks.
         output: Folder of ``manifest.jsonl``.
         predictor: What segments an image.
-        run_hash: Hash of the bundle and the options.
-        look: What is kept for the report; `None`: no pictures.
-        overwrite: Whether masks that are there already may be replaced.
-        resume: Whether to skip the cases whose masks an earlier run has written, if nothing has
-            changed since.
-        progress: Whether to show on stderr how far it is.
+        terms: What holds for all of them.
 
     Returns:
         What became of each image.
     """
+    how = terms or Terms()
+
+    def run(tasks: Sequence[Task], desk: Desk) -> Cases:
+        casework = Casework(predictor, desk.staging, how.run_hash, how.look)
+        return _Pipeline(casework, desk).run(tasks)
+
+    return run_batch(jobs, output, how, run)
+
+
+def run_batch(jobs: Sequence[Job], output: Path, terms: Terms, runner: Runner) -> Summary:
+    """Let somebody do the cases, and account for them.
+
+    Args:
+        jobs: The images and their masks.
+        output: Folder of ``manifest.jsonl``.
+        terms: What holds for all of them.
+        runner: Does them.
+
+    Returns:
+        What became of each image, in the order of the jobs.
+    """
     require_writable(output)
-    entries = read_manifest(output) if resume else {}
-    results: list[CaseResult] = []
-    finisher = Finisher(predictor, output, look or Look())
-    with Progress(len(jobs), is_shown=progress) as shown:
-        known = entries if resume and not overwrite else None
-        for result in _Batch(finisher, shown, run_hash, known).run(jobs):
-            results.append(result)
-            shown.finish(result)
-    return Summary(results)
+    tasks, ledger = terms.tasks(jobs, output), Ledger(output)
+    found: dict[Path, CaseResult] = {}
+    with (
+        Progress(len(jobs), is_shown=terms.progress) as shown,
+        ledger.open() as staging,
+        closing(runner(tasks, Desk(ledger, staging, shown))) as cases,
+    ):
+        for case in cases:
+            found[case.job.target] = case.result
+            shown.finish(case.result)
+    return Summary([found[job.target] for job in jobs])
 
 
-class _Batch:
+class _Pipeline:
     """Three steps a case, the first and the last of them beside those of its neighbours."""
 
-    def __init__(
-        self,
-        finisher: Finisher,
-        shown: Progress,
-        run_hash: str,
-        entries: dict[str, dict[str, Any]] | None,
-    ) -> None:
-        self.predictor = finisher.predictor
-        self.finisher = finisher
-        self.shown = shown
-        self.run_hash = run_hash
-        self.entries = entries
-        self.predictor.on_window = shown.advance
+    def __init__(self, casework: Casework, desk: Desk) -> None:
+        self.casework = casework
+        self.ledger = desk.ledger
+        casework.on_start = desk.shown.start
+        casework.predictor.on_window = desk.shown.advance
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[CaseResult]:
-        """Give the results in the order of the jobs."""
+    def run(self, tasks: Sequence[Task]) -> Cases:
+        """Give the cases in the order of the tasks."""
         stop: str | None = None
         with ExitStack() as stack:
-            stack.enter_context(self.finisher.open())
-            read, write = self._lane(stack), self._lane(stack)
-            ahead = [read(self._load, job) for job in jobs[:1]]
-            saving: Future[Case] | None = None
-            for index, job in enumerate(jobs):
-                case = ahead.pop().result() if stop is None else self._skip(job, stop)
-                if stop is None and index + 1 < len(jobs):
-                    ahead = [read(self._load, jobs[index + 1])]
-                self._infer(case)
+            read, write = self._lanes(stack)
+            ahead = [read(self.casework.load, task) for task in tasks[:1]]
+            saving: Callable[[], Case] | None = None
+            for index, task in enumerate(tasks):
+                case = ahead.pop()() if stop is None else skip_case(task.job, stop)
+                if stop is None and index + 1 < len(tasks):
+                    ahead = [read(self.casework.load, tasks[index + 1])]
+                self.casework.infer(case)
                 if saving is not None:
-                    done = saving.result()
+                    done = saving()
                     stop = done.stop or stop
-                    yield done.result
-                saving = write(
-                    self.finisher.finish, case if stop is None else self._skip(job, stop)
-                )
+                    yield done
+                saving = write(self._save, case if stop is None else skip_case(task.job, stop))
             if saving is not None:
-                yield saving.result().result
+                yield saving()
 
-    def _lane(self, stack: ExitStack) -> Callable[..., "Future[Case]"]:
-        """Give what runs one step at a time: beside the others, or at once if memory is short."""
-        if self.predictor.ceiling.host is not None:
-            return _at_once
-        return stack.enter_context(ThreadPoolExecutor(1)).submit
+    def _save(self, case: Case) -> Case:
+        return self.ledger.enter(self.casework.save(case))
 
-    def _load(self, job: Job) -> Case:
-        def load(case: Case) -> None:
-            if job.reason is not None:
-                raise DataError(job.reason)
-            digest = hash_files(job.files)
-            case.result = replace(case.result, input_hash=digest, run_hash=self.run_hash)
-            if self.entries is not None:
-                entry = self.entries.get(str(job.target))
-                valid = find_valid(entry, job.target, digest, self.run_hash)
-                if valid is not None:
-                    case.result = valid
-                    return
-            case.loaded = self.predictor.load(job.sources or job.source)
-
-        case = Case(job, CaseResult(job.name, str(job.source), str(job.target), ""))
-        return attempt(case, load)
-
-    def _infer(self, case: Case) -> None:
-        def infer(case: Case) -> None:
-            if case.loaded is not None:
-                self.shown.start(case.job.name, self.predictor.count_windows(case.loaded))
-                case.prediction = self.predictor.infer(case.loaded)
-
-        if case.is_open:
-            attempt(case, infer)
-        case.loaded = None
-
-    def _skip(self, job: Job, reason: str) -> Case:
-        where = str(job.source), str(job.target)
-        return Case(job, CaseResult(job.name, *where, "not run", f"after {reason}"))
+    def _lanes(self, stack: ExitStack) -> tuple[_Lane, _Lane]:
+        """Give what reads and what writes: beside the rest, or in turn if memory is limited."""
+        if self.casework.is_sparing:
+            return partial, _at_once
+        pools = [stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2)]
+        return partial(_beside, pools[0]), partial(_beside, pools[1])
 
 
-def _at_once(step: Callable[[Any], Case], argument: Any) -> "Future[Case]":
-    future: Future[Case] = Future()
-    future.set_result(step(argument))
-    return future
+def _beside(pool: ThreadPoolExecutor, step: Callable[[Any], Case], argument: Any) -> _Later:
+    return pool.submit(step, argument).result
+
+
+def _at_once(step: Callable[[Any], Case], argument: Any) -> _Later:
+    case = step(argument)
+    return lambda: case

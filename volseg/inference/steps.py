@@ -4,6 +4,7 @@ import errno
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import perf_counter
 
 from volseg.errors import VolsegError
@@ -27,6 +28,7 @@ class Case:
         result: What became of it; its status is empty as long as anything is left to be done.
         loaded: The image, once it was read.
         prediction: The label map, once it was computed.
+        folder: Where the mask lies until it gets its name, once it was written.
         stop: Why the batch is to stop, if so.
     """
 
@@ -34,6 +36,7 @@ class Case:
     result: CaseResult
     loaded: Loaded | None = None
     prediction: Prediction | None = None
+    folder: Path | None = None
     stop: str | None = None
 
     @property
