@@ -50,6 +50,23 @@ def test_a_slow_part_keeps_the_correlation_of_neighbours_and_lasts():
     assert far > 0.25
 
 
+@pytest.mark.parametrize("radius", [7, 12])
+def test_a_piece_of_slow_noise_varies_as_much_as_the_scan_does(radius):
+    places = torch.stack(torch.meshgrid(*[torch.arange(48) - 23.5] * 3, indexing="ij"))
+    ball = places.square().sum(dim=0) <= radius**2
+    noises = [
+        make_texture(
+            SIZE, (1, 1, 1), scale((0.7,) * 3, 0.5), torch.Generator().manual_seed(seed), ball
+        )
+        for seed in range(8)
+    ]
+    spreads = [float(each[ball].std()) for each in noises]
+    lags = [neighbour_correlation(each, ball, 0) for each in noises]
+    # A ball much smaller than the wavelength would hold a half of the slow variance, or less.
+    assert sum(spreads) / 8 == pytest.approx(4, rel=0.08)
+    assert sum(lags) / 8 == pytest.approx(0.7, abs=0.05)
+
+
 def test_textures_of_two_seeds_have_nothing_in_common():
     first, second = texture((0.6, 0.6, 0.6)), texture((0.6, 0.6, 0.6), seed=1)
     common = torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1]

@@ -4,6 +4,7 @@ The texture of the fluid is Gaussian noise, filtered so that neighbours correlat
 they do in the channel's own ventricles: white noise in a cavity is a shortcut for a network.
 """
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -23,8 +24,15 @@ AIR_NOISE = 0.4
 signal."""
 
 
-SLOW_WAVELENGTH = 24.0
-"""The slow part of a texture comes and goes over so many voxels."""
+SLOW_WAVELENGTH = 16.0
+"""The slow part of a texture comes and goes over so many voxels: three apart, it then correlates by
+0.9, as `volseg.transforms.resection.statistics` takes it to."""
+
+FEWEST_VOXELS = 30
+"""The spread within fewer voxels is not measured."""
+
+LEAST_SPREAD = 0.25
+"""Slow noise that varies less than this within a cavity is brought out four times at most."""
 
 FLAP_LEVELS = {
     "subgaleal": "collection",
@@ -91,15 +99,23 @@ def paint_flap(
 
 
 def make_texture(
-    size: Size, spacing: Spacing, statistics: TissueStatistics, generator: torch.Generator
+    size: Size,
+    spacing: Spacing,
+    statistics: TissueStatistics,
+    generator: torch.Generator,
+    within: Tensor | None = None,
 ) -> Tensor:
     """Draw noise with the spread and the neighbour correlation of a channel's fluid.
+
+    Of what varies slowly, a cavity holds a piece, in which it varies less: it is brought to its
+    spread within the cavity, as it was measured within the ventricles.
 
     Args:
         size: Voxels along each axis.
         spacing: Voxel edge along each axis, in mm.
         statistics: Of the channel.
         generator: Where the noise comes from.
+        within: Fluid of the cavity, ``(D, H, W)``, bool; `None`: the whole box.
 
     Returns:
         Noise of mean 0, ``(D, H, W)``, float32.
@@ -112,9 +128,18 @@ def make_texture(
             scale = float(np.linalg.norm(kernel))
             texture = convolve(texture, [each / scale for each in kernel], axis)
     if slow > 0:
-        wide = band_noise(size, spacing, SLOW_WAVELENGTH * max(spacing), generator)
-        texture = (1 - slow) ** 0.5 * texture + slow**0.5 * wide
+        edge = math.prod(spacing) ** (1 / 3)
+        wide = band_noise(size, spacing, SLOW_WAVELENGTH * edge, generator)
+        texture = (1 - slow) ** 0.5 * texture + slow**0.5 * _spread(wide, within)
     return statistics.noise * texture
+
+
+def _spread(noise: Tensor, within: Tensor | None) -> Tensor:
+    """Bring noise to mean 0 and variance 1 within a mask."""
+    inside = noise.flatten() if within is None else noise[within]
+    if len(inside) < FEWEST_VOXELS:
+        return noise
+    return (noise - inside.mean()) / inside.std().clamp_(min=LEAST_SPREAD)
 
 
 @lru_cache(maxsize=256)

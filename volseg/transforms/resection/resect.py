@@ -28,7 +28,11 @@ from volseg.transforms.resection.fields import (
 from volseg.transforms.resection.filters import as_spacing, blur
 from volseg.transforms.resection.flap import FlapFields, make_flap
 from volseg.transforms.resection.giving_way import Shifted, give_way, lost_noise
-from volseg.transforms.resection.statistics import TissueStatistics, measure_statistics
+from volseg.transforms.resection.statistics import (
+    TissueStatistics,
+    deepest,
+    measure_statistics,
+)
 from volseg.transforms.resection.streams import TEXTURE, open_stream
 from volseg.types import Size, Spacing
 
@@ -87,7 +91,9 @@ class _Scan:
     def texture(self, like: Tensor, scale: TissueStatistics, *stream: int) -> Tensor:
         """Draw noise for a box; each stream is a source of its own."""
         generator = open_stream(self.cavity.seed, TEXTURE, *stream)
-        return make_texture(_size(like), self.spacing, scale, generator).to(like.device)
+        within = deepest(like.cpu()) if stream[0] == CONTENT else None
+        texture = make_texture(_size(like), self.spacing, scale, generator, within)
+        return texture.to(like.device)
 
 
 def resect(

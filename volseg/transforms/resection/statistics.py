@@ -193,13 +193,20 @@ def _fluid_core(channel: Tensor, anatomy: Anatomy) -> tuple[Tensor, Tensor]:
         if kind == Tissue.FLUID:
             mask &= anatomy.depth[window] > 0
         if int(mask.sum()) >= MINIMUM_VOXELS:
-            return _deepest(mask), channel[window]
+            return deepest(mask), channel[window]
     empty = channel[:1, :1, :1]
     return torch.zeros_like(empty, dtype=torch.bool), empty
 
 
-def _deepest(mask: Tensor) -> Tensor:
-    """Go inward for as long as enough is left: walls, plexus and septum are not fluid."""
+def deepest(mask: Tensor) -> Tensor:
+    """Go inward for as long as enough is left: walls, plexus and septum are not fluid.
+
+    Args:
+        mask: ``(D, H, W)``, bool.
+
+    Returns:
+        Its core, ``(D, H, W)``, bool.
+    """
     for enough in (MINIMUM_VOXELS, DEEP_VOXELS, DEEP_VOXELS):
         core = erode(mask)
         if int(core.sum()) < enough:
@@ -249,7 +256,8 @@ def _texture(crop: Tensor, core: Tensor, fluid: Level) -> tuple[float, Lags, flo
     far = [neighbour_correlation(values, calm, axis, FAR_STEP) for axis in range(3)]
     noise = float(values[calm].std()) if int(calm.sum()) > 1 else 0.0
     noise = min(noise, 1.2 * deviation) if deviation > 0 else noise
-    return noise, (lags[0], lags[1], lags[2]), _slow_share(sum(lags) / 3, sum(far) / 3)
+    slow = min(_slow_share(sum(lags) / 3, sum(far) / 3), max(min(lags), 0.0))
+    return noise, (lags[0], lags[1], lags[2]), slow
 
 
 def _slow_share(near: float, far: float) -> float:
