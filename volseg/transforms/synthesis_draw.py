@@ -89,7 +89,7 @@ def sample_synthesis(
     shares: Mapping[str, float] | None = None,
     *,
     scheme: str | Mapping[int, Tissue] | None = None,
-    lesion_share: float = 0.3,
+    lesion_share: float = 0.2,
     stripped_share: float = 0.35,
 ) -> Synthesis:
     """Draw how a label map will look.
