@@ -42,7 +42,7 @@ RANGES: Mapping[Kind, tuple[Range, Range, Range, Range, Range]] = {
 """Lowest and highest mean of each kind on T1, T1 with contrast agent, T2, FLAIR and PD."""
 
 DEFAULT_SHARES: Mapping[str, float] = MappingProxyType(
-    {"T1": 0.27, "T1c": 0.15, "T2": 0.19, "FLAIR": 0.21, "PD": 0.05, "unknown": 0.13}
+    {"T1": 0.29, "T1c": 0.15, "T2": 0.21, "FLAIR": 0.22, "PD": 0.05, "unknown": 0.08}
 )
 """How often each contrast is drawn; ``unknown`` is a contrast that no scanner has."""
 

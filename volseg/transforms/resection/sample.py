@@ -39,7 +39,7 @@ CONTENTS: Mapping[str, Mapping[str, Chance]] = {
     },
     "early": {
         "protein": (0.6, 0.1, 0.8),
-        "clot": (0.7, 0.02, 0.25),
+        "clot": (0.7, 0.02, 0.9),
         "air": (0.5, 0.03, 0.35),
         "enhancement": (0.35, 0.8, 1.6),
         "gliosis": (0.7, 3.0, 12.0),
@@ -47,7 +47,7 @@ CONTENTS: Mapping[str, Mapping[str, Chance]] = {
     },
     "subacute": {
         "protein": (0.6, 0.1, 0.9),
-        "clot": (0.5, 0.02, 0.25),
+        "clot": (0.5, 0.02, 0.6),
         "septa": (0.12, 0.02, 0.08),
         "rim": (0.5, 0.5, 1.5),
         "enhancement": (0.7, 1.0, 3.0),
