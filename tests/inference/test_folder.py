@@ -149,13 +149,13 @@ def test_an_error_that_nobody_foresaw_costs_one_case(folder, tmp_path):
     def fail_first(volume, network):
         count.append(1)
         if len(count) == 1:
-            raise RuntimeError("out of memory\n on the device")
+            raise RuntimeError("illegal access\n on the device")
         return segment(volume, network)
 
-    predictor.inferer = fail_first
+    predictor.engine.inferer = fail_first
     summary = segment_folder([folder], tmp_path / "out", predictor)
     assert [case.status for case in summary.cases] == ["failed", "failed", "done", "done"]
-    assert summary.cases[0].reason == "RuntimeError: out of memory on the device"
+    assert summary.cases[0].reason == "RuntimeError: illegal access on the device"
 
 
 def test_an_interrupted_run_leaves_whole_masks_and_their_lines(folder, tmp_path, monkeypatch):

@@ -147,6 +147,40 @@ def read_labels(
     return labels
 
 
+def read_values(
+    values: Tensor, alignment: Alignment, box: Box, offset: Sequence[int] = (0, 0, 0)
+) -> tuple[Tensor, Tensor]:
+    """Interpolate all channels in a box of the image.
+
+    Args:
+        values: Numbers on a part of the network's grid that holds all that the box reads,
+            ``(C, X, Y, Z)``.
+        alignment: How the image's grid reads the network's.
+        box: The box of the image.
+        offset: First voxel of that part along each axis of the network's grid.
+
+    Returns:
+        The numbers in the image's axis order, ``(C, *box)``, and which voxels of the box lie on the
+        network's grid.
+    """
+    order = alignment.order
+    read = values.permute(0, *(axis + 1 for axis in order))
+    pairs = list(zip(alignment.axes, box, strict=True))
+    spans = [reading.span(part) for reading, part in pairs]
+    moved = [
+        slice(span.start - offset[axis], span.stop - offset[axis])
+        for axis, span in zip(order, spans, strict=True)
+    ]
+    read = read[(slice(None), *moved)].float()
+    inside = torch.ones([1, 1, 1], dtype=torch.bool)
+    for axis, (reading, part) in enumerate(pairs, start=1):
+        read = _lerp(read, reading, part, spans[axis - 1].start, axis)
+        view = [1, 1, 1]
+        view[axis - 1] = -1
+        inside = inside & reading.inside[part].view(view)
+    return read, inside
+
+
 def _read_axis(axis: int, step: float, first: float, size: int, length: int) -> AxisReading:
     places = step * np.arange(length) + first
     whole = np.rint(places)

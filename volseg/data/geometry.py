@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from volseg.data.export import REACH, WHOLE, align, read_labels
+from volseg.data.export import REACH, WHOLE, Box, align, read_labels
 from volseg.data.headers import read_raw_header
 from volseg.data.volumes import read_volume
 from volseg.errors import DataError, GeometryError
@@ -95,12 +95,12 @@ def to_native_grid(
     alignment = align(to_source, plain.shape[1:], native.shape)
     for first in range(0, native.shape[0], slab):
         last = min(first + slab, native.shape[0])
+        box = (slice(first, last), slice(0, native.shape[1]), slice(0, native.shape[2]))
         if alignment is None:
-            read = _read_between(plain, to_source, (first, last, *native.shape[1:]))
+            values, inside = read_between(plain, to_source, box)
+            labels[box] = torch.where(inside, values.argmax(0).cpu(), 0).numpy()
         else:
-            whole = (slice(first, last), slice(0, native.shape[1]), slice(0, native.shape[2]))
-            read = read_labels(plain, alignment, whole)
-        labels[first:last] = read
+            labels[box] = read_labels(plain, alignment, box)
     return labels
 
 
@@ -118,22 +118,25 @@ def to_indices(source: Grid, native: Grid) -> NDArray[np.float64]:
     return np.asarray(np.linalg.solve(source.matrix(), native.matrix()), dtype=np.float64)
 
 
-def _read_between(
-    volume: Tensor, to_source: NDArray[Any], slab: tuple[int, int, int, int]
-) -> NDArray[Any]:
-    """Read a slab of classes from linearly interpolated probabilities."""
-    first, last, height, width = slab
-    device = volume.device
-    axes = [
-        torch.arange(*span, dtype=torch.float64) for span in ((first, last), (height,), (width,))
-    ]
+def read_between(volume: Tensor, to_source: NDArray[Any], box: Box) -> tuple[Tensor, Tensor]:
+    """Interpolate all channels in a box of a grid that is oblique to them.
+
+    Args:
+        volume: Numbers, ``(C, X, Y, Z)``.
+        to_source: From the box's voxel indices to those of the volume, ``(4, 4)``.
+        box: A range of voxels along each axis of the grid.
+
+    Returns:
+        The numbers, ``(C, *box)``, and which voxels of the box lie on the volume.
+    """
+    axes = [torch.arange(part.start, part.stop, dtype=torch.float64) for part in box]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     matrix = torch.from_numpy(to_source)
     places = points @ matrix[:3, :3].T + matrix[:3, 3]
     size = torch.tensor(volume.shape[1:], dtype=torch.float64)
     inside = ((places >= -REACH - WHOLE) & (places <= size - 1 + REACH + WHOLE)).all(-1)
     # Coordinates -1 and 1 are the outer faces of the first and last voxel: u = (2 i + 1) / n - 1
-    grid = ((2 * places + 1) / size - 1).flip(-1).float().to(device)
+    grid = ((2 * places + 1) / size - 1).flip(-1).float().to(volume.device)
     values = functional.grid_sample(
         volume[None].float(),
         grid[None],
@@ -141,7 +144,7 @@ def _read_between(
         padding_mode="border",
         align_corners=False,
     )[0]
-    return torch.where(inside, values.argmax(0).cpu(), 0).numpy()
+    return values, inside
 
 
 def write_mask(

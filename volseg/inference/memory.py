@@ -23,6 +23,17 @@ class Ceiling:
     host: int | None = None
     gpu: int | None = None
 
+    def on(self, device: torch.device) -> int | None:
+        """Give what holds where a network runs.
+
+        Args:
+            device: Its device.
+
+        Returns:
+            Bytes.
+        """
+        return self.gpu if device.type == "cuda" else self.host
+
 
 class Peak:
     """The largest memory that a block needs beyond what was held before it.

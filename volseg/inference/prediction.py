@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from volseg.data.geometry import Grid
 from volseg.data.source import Reading
+from volseg.inference.survey import NativeMap
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Prediction:
         findings: What the bundle's guard has measured, as plain values.
         reading: The image.
         confidence: Mean probability of the chosen class over all that is not background; `None`:
-            not known.
+            there is nothing else.
+        maps: Maps on the image's grid, by name.
     """
 
     labels: NDArray[np.integer]
@@ -34,6 +36,7 @@ class Prediction:
     findings: Mapping[str, Any] = field(default_factory=dict)
     reading: Reading | None = None
     confidence: float | None = None
+    maps: Mapping[str, NativeMap] = field(default_factory=dict)
 
     def volumes(self, classes: Mapping[int, str]) -> dict[str, float]:
         """Measure the classes; the voxel's volume is the determinant of the affine.

@@ -13,21 +13,21 @@ import numpy as np
 import torch
 from monai.inferers import Inferer
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from volseg.bundle import Bundle
-from volseg.data.geometry import to_native_grid
 from volseg.data.reading import read_source, source_of
 from volseg.data.source import Source
-from volseg.errors import BundleError, DataError, WeightsError
+from volseg.errors import BundleError, DataError
+from volseg.inference.computation import Computation
+from volseg.inference.engine import Engine
 from volseg.inference.in_memory import KINDS, labels_like, readings_of
-from volseg.inference.memory import Ceiling, Peak, held
+from volseg.inference.memory import Ceiling
 from volseg.inference.outputs.segmentation import write_segmentation
 from volseg.inference.plausibility import Evidence, Guard
 from volseg.inference.prediction import Prediction
-from volseg.inference.preparation import Loaded, Prepared, Preprocessing, prepare, without_loading
+from volseg.inference.preparation import Loaded, Preprocessing, prepare, without_loading
 from volseg.inference.sliding_window import SlidingWindow
-from volseg.inference.streaming import count_bands, least_bytes, stream_labels
 from volseg.networks.weights import load_segmenter
 
 
@@ -43,6 +43,7 @@ class Predictor:
         device: Where the network runs.
         guard: Judges each label map before it is written; `None`: all are taken as they are.
         ceiling: How much memory may be used.
+        computation: How the network is applied.
 
     Raises:
         BundleError: If the label values are not 0 to K - 1.
@@ -57,19 +58,26 @@ class Predictor:
         device: torch.device | str = "cpu",
         guard: Guard | None = None,
         ceiling: Ceiling | None = None,
+        computation: Computation | None = None,
     ) -> None:
         if sorted(classes) != list(range(len(classes))):
             raise BundleError(f"label values are {sorted(classes)}; use 0 to {len(classes) - 1}")
         self.network = network.to(device).eval()
         self.preprocessing = preprocessing
         self._from_memory = without_loading(preprocessing)
-        self.inferer = inferer
         self.classes = dict(sorted(classes.items()))
         self.device = torch.device(device)
         self.guard = guard
         self.ceiling = ceiling or Ceiling()
-        self.on_window: Callable[[], None] = _do_nothing
-        self._window_bytes: int | None = None
+        self.scratch: Path | None = None
+        self.on_window: Callable[[], object] = _do_nothing
+        how = computation or Computation()
+        self.engine = Engine(self.network, inferer, self.classes, self.device, how)
+
+    @property
+    def inferer(self) -> Inferer:
+        """What applies the network to a volume of any size."""
+        return self.engine.inferer
 
     @classmethod
     def from_bundle(
@@ -78,6 +86,7 @@ class Predictor:
         device: torch.device | str = "cpu",
         overrides: Mapping[str, Any] | None = None,
         ceiling: Ceiling | None = None,
+        computation: Computation | None = None,
     ) -> Self:
         """Build the predictor that a bundle describes, with its weights.
 
@@ -86,6 +95,7 @@ class Predictor:
             device: Where the network runs.
             overrides: Values of the inference configuration to replace, by id.
             ceiling: How much memory may be used.
+            computation: How the network is applied.
 
         Returns:
             The predictor, ready.
@@ -96,7 +106,8 @@ class Predictor:
         preprocessing = config.get_parsed_content("preprocessing")
         inferer = config.get_parsed_content("inferer")
         guard = config.get_parsed_content("guard") if "guard" in config else None
-        return cls(network, preprocessing, inferer, bundle.classes(), device, guard, ceiling)
+        classes = bundle.classes()
+        return cls(network, preprocessing, inferer, classes, device, guard, ceiling, computation)
 
     def predict(self, source: str | Path | Source | Sequence[Source]) -> Prediction:
         """Segment one image.
@@ -179,82 +190,30 @@ class Predictor:
         Returns:
             Its label map, on its own grid.
         """
-        warnings = tuple(dict.fromkeys(note for each in case.readings for note in each.warnings))
+        notes = [note for each in case.readings for note in each.warnings]
         prepared, reading = case.prepared, case.readings[0]
-        with torch.inference_mode():
-            volume = prepared.image.to(self.device)
-            streamed = None if self.guard is not None else self._stream(volume, prepared)
-            if streamed is not None:
-                place = prepared.native, reading.files[0]
-                return Prediction(streamed, *place, warnings, reading=reading)
-            probabilities = self._probabilities(volume)
-            labels: NDArray[np.integer] = to_native_grid(
-                probabilities, prepared.grid.affine, prepared.native
-            )
-            confidence = _confidence(probabilities)
-        findings: Mapping[str, Any] = {}
-        if self.guard is not None:
+        self.engine.on_window = self.on_window
+        needs_all = self.guard is not None
+        found = self.engine.run(prepared, self.ceiling, self.scratch, needs_all=needs_all)
+        labels, findings = found.labels, {}
+        if self.guard is not None and found.probabilities is not None:
             affine = np.asarray(prepared.grid.affine)
-            evidence = Evidence(labels, prepared.native, probabilities, prepared.image, affine)
+            evidence = Evidence(
+                labels, prepared.native, found.probabilities, prepared.image, affine
+            )
             verdict = self.guard.judge(evidence)
-            labels, findings = verdict.labels, verdict.findings
-            warnings = (*warnings, *verdict.warnings)
-        place = prepared.native, reading.files[0]
-        return Prediction(labels, *place, warnings, findings, reading, confidence)
-
-    def _network(self, windows: Tensor) -> Any:
-        """Run the network and refuse another number of classes than were named."""
-        logits = self.network(windows)
-        self.on_window()
-        if isinstance(logits, Tensor) and logits.ndim > 1 and logits.shape[1] != len(self.classes):
-            raise WeightsError(
-                f"the network gives {logits.shape[1]} classes and {len(self.classes)} are named:"
-                f" {', '.join(self.classes.values())}"
-            )
-        return logits
-
-    def _probabilities(self, volume: Tensor) -> Tensor:
-        """Compute the probabilities of all classes at once."""
-        logits: Tensor = self.inferer(volume[None], self._network)[0]
-        return logits.softmax(0)
-
-    def _stream(self, volume: Tensor, prepared: Prepared) -> NDArray[np.integer] | None:
-        """Label slab by slab, in as many bands as the memory asks for, if that can be done."""
-        if not isinstance(self.inferer, SlidingWindow):
-            return None
-        num_bands = self._count_bands(volume, self.inferer)
-        while True:
-            try:
-                return stream_labels(
-                    volume, prepared.grid, prepared.native, self._network, self.inferer, num_bands
-                )
-            except torch.OutOfMemoryError:
-                if num_bands >= volume.shape[2]:
-                    raise
-                torch.cuda.empty_cache()
-                num_bands = min(2 * num_bands, volume.shape[2])
-
-    def _count_bands(self, volume: Tensor, inferer: SlidingWindow) -> int:
-        """Find how many bands keep to the ceiling, once a window has shown what it takes."""
-        is_gpu = self.device.type == "cuda"
-        ceiling = self.ceiling.gpu if is_gpu else self.ceiling.host
-        if ceiling is None:
-            return 1
-        if self._window_bytes is None:
-            window = torch.zeros((inferer.batch_size, len(volume), *inferer.roi_size))
-            with Peak(self.device) as peak:
-                self._network(window.to(self.device))
-            self._window_bytes = peak.bytes
-        limit = ceiling - held(self.device) - self._window_bytes
-        shape = (volume.shape[1], volume.shape[2], volume.shape[3])
-        bands = count_bands(shape, inferer.roi_size[0], len(self.classes), limit)
-        if bands is None:
-            least = least_bytes(shape, inferer.roi_size[0], len(self.classes))
-            raise DataError(
-                f"needs about {(ceiling - limit + least) / 2**30:.1f} GiB with {len(self.classes)}"
-                f" classes, and the ceiling is {ceiling / 2**30:.1f} GiB; allow more memory"
-            )
-        return bands
+            labels, findings = verdict.labels, dict(verdict.findings)
+            notes += verdict.warnings
+        return Prediction(
+            labels,
+            prepared.native,
+            reading.files[0],
+            tuple(dict.fromkeys([*notes, *found.notes])),
+            findings,
+            reading,
+            found.confidence,
+            found.maps,
+        )
 
     def save(
         self, prediction: Prediction, path: Path, sources: Sequence[str] | None = None
@@ -275,13 +234,6 @@ class Predictor:
         write_segmentation(
             prediction.labels, prediction.reading, self.classes, path, sources=sources
         )
-
-
-def _confidence(probabilities: Tensor) -> float | None:
-    """Give the mean probability of the chosen class where it is not the background."""
-    best, chosen = probabilities.max(0)
-    found = best[chosen > 0]
-    return float(found.mean()) if len(found) else None
 
 
 def _do_nothing() -> None:

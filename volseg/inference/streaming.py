@@ -7,7 +7,8 @@ is too much, the second axis is cut into bands, one sweep each. The labels are t
 all at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from volseg.data.export import Alignment, Box, align, read_labels
 from volseg.data.geometry import Grid, to_indices
 from volseg.inference.sliding_window import SlidingWindow
+from volseg.inference.survey import Survey
 from volseg.types import Size
 
 CHUNK_BYTES = 64 << 20
@@ -35,6 +37,7 @@ def stream_labels(
     network: Callable[[Tensor], Any],
     inferer: SlidingWindow,
     num_bands: int = 1,
+    survey: Survey | None = None,
 ) -> NDArray[np.integer] | None:
     """Segment a volume slab by slab.
 
@@ -45,6 +48,7 @@ def stream_labels(
         network: From windows ``(N, C, d, h, w)`` to logits ``(N, K, d, h, w)``.
         inferer: Places and blends the windows.
         num_bands: Sweeps to divide the volume into.
+        survey: Takes notes of the probabilities.
 
     Returns:
         Class of each voxel of the image; `None` if its axes are oblique to those of the volume,
@@ -55,10 +59,13 @@ def stream_labels(
         return None
     across = alignment.order.index(1)
     labels: NDArray[np.integer] = np.zeros(native.shape, np.uint8)
-    for band in cut_evenly(native.shape[across], num_bands):
-        rows = alignment.axes[across].span(band)
-        slabs = inferer.sweep(volume, network, rows)
-        for box, found in _read_band(slabs, alignment, band, rows.start):
+    bands = cut_evenly(native.shape[across], num_bands)
+    spans = [alignment.axes[across].span(band) for band in bands]
+    for band, span, own in zip(bands, spans, share_rows(spans, grid.shape[1]), strict=True):
+        first, last = min(span.start, own.start), max(span.stop, own.stop)
+        slabs = inferer.sweep(volume, network, slice(first, last))
+        sweep = _Sweep(alignment, band, first, own, survey or Survey())
+        for box, found in sweep.read(slabs):
             if found.dtype != labels.dtype:
                 labels = labels.astype(found.dtype)
             labels[box] = found
@@ -114,30 +121,71 @@ def cut_evenly(length: int, parts: int) -> list[slice]:
     return [slice(*pair) for pair in pairwise(edges)]
 
 
-def _read_band(
-    slabs: Iterator[tuple[int, Tensor]], alignment: Alignment, band: slice, left: int
-) -> Iterator[tuple[Box, NDArray[np.integer]]]:
-    """Give the boxes of labels that a sweep of one band has made final."""
-    along, across = alignment.order.index(0), alignment.order.index(1)
-    reading = alignment.axes[along]
-    waiting = torch.ones(len(reading.lower), dtype=torch.bool)
-    box = [slice(0, len(axis.lower)) for axis in alignment.axes]
-    box[across] = band
-    held: Tensor | None = None
-    for first, logits in _chunks(slabs):
-        probabilities = logits.softmax(0)
-        held = probabilities if held is None else torch.cat([held, probabilities], dim=1)
-        end = first + probabilities.shape[1]
-        start = end - held.shape[1]
-        ready = (waiting & (reading.upper < end)).nonzero().flatten()
-        if len(ready):
-            waiting[ready] = False
-            box[along] = slice(int(ready[0]), int(ready[-1]) + 1)
-            whole = (box[0], box[1], box[2])
-            yield whole, read_labels(held, alignment, whole, (start, left, 0))
-        still = reading.lower[waiting]
-        needed = int(still.min()) if len(still) else end
-        held = held[:, min(needed, end) - start :].clone()
+def share_rows(spans: Sequence[slice], length: int) -> list[slice]:
+    """Give each row of an axis to one of the bands that read it, or to one beside it.
+
+    Args:
+        spans: Rows that each band reads; they may overlap, leave gaps, and come in any order.
+        length: Rows of the axis.
+
+    Returns:
+        Rows of each band; together they are all rows, once.
+
+    Examples:
+        >>> share_rows([slice(4, 8), slice(0, 5)], 9)
+        [slice(4, 9, None), slice(0, 4, None)]
+    """
+    order = sorted(range(len(spans)), key=lambda band: spans[band].start)
+    edges = [0, *(spans[band].start for band in order[1:]), length]
+    shares = dict(zip(order, pairwise(edges), strict=True))
+    return [slice(*shares[band]) for band in range(len(spans))]
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """What a sweep of one band makes final.
+
+    Args:
+        alignment: How the image's grid reads the network's.
+        band: Rows of the image.
+        left: First row of the network's grid in a slab.
+        own: Rows of the network's grid that this band alone accounts for.
+        survey: Takes notes.
+    """
+
+    alignment: Alignment
+    band: slice
+    left: int
+    own: slice
+    survey: Survey
+
+    def read(self, slabs: Iterator[tuple[int, Tensor]]) -> Iterator[tuple[Box, NDArray[Any]]]:
+        """Give boxes of labels."""
+        along = self.alignment.order.index(0)
+        reading = self.alignment.axes[along]
+        waiting = torch.ones(len(reading.lower), dtype=torch.bool)
+        held: Tensor | None = None
+        for first, logits in _chunks(slabs):
+            values = self.survey.chances(logits)
+            self.survey.count(values[:, :, self.own.start - self.left : self.own.stop - self.left])
+            held = values if held is None else torch.cat([held, values], dim=1)
+            end = first + values.shape[1]
+            start = end - held.shape[1]
+            ready = (waiting & (reading.upper < end)).nonzero().flatten()
+            if len(ready):
+                waiting[ready] = False
+                box = self._box(along, slice(int(ready[0]), int(ready[-1]) + 1))
+                place = (start, self.left, 0)
+                self.survey.chart(held, self.alignment, box, place)
+                yield box, read_labels(self.survey.classes_of(held), self.alignment, box, place)
+            still = reading.lower[waiting]
+            needed = int(still.min()) if len(still) else end
+            held = held[:, min(needed, end) - start :].clone()
+
+    def _box(self, along: int, part: slice) -> Box:
+        box = [slice(0, len(axis.lower)) for axis in self.alignment.axes]
+        box[self.alignment.order.index(1)], box[along] = self.band, part
+        return box[0], box[1], box[2]
 
 
 def _chunks(slabs: Iterator[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
