@@ -2,18 +2,21 @@
 
 ``prepare FOLDER`` writes healthy heads that were never trained on: label maps 13 to 15 in four
 contrasts, some of them stripped of their skulls, and the same label maps renumbered for resector.
-Then ``peer_resector.py FOLDER`` makes cases in resector's own environment. ``own FOLDER`` makes
-cases with volseg, and ``measure FOLDER --bundle BUNDLE`` segments all of them:
+Then ``peer_resector.py FOLDER --draws 2`` makes cases in resector's own environment: of each head
+one with fluid alone, and one with its clot and white-matter lesion. ``own FOLDER`` makes cases with
+volseg, and ``measure FOLDER --bundle BUNDLE`` segments all of them:
 
-- Dice on volseg's own cavities, on resector's, and on resector's after a blur of 0.7 mm;
-- millilitres of cavity found in the healthy heads, and in real scans of people never operated on.
+- Dice on volseg's own cavities, on both kinds of resector's, and on these after a blur of 0.7 mm;
+- millilitres of cavity found in the healthy heads, in real scans of healthy people, and in scans of
+  gliomas that nobody has operated on.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import nibabel as nib
 import numpy as np
@@ -21,6 +24,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from volseg.data.volumes import read_volume
+from volseg.inference.results import FINISHED
 from volseg.transforms.anatomy.from_labels import anatomy_from_labels
 from volseg.transforms.resection.prior import Prior
 from volseg.transforms.resection.resect import resect
@@ -46,16 +50,15 @@ FREESURFER_TO_GIF = {
 }  # fmt: skip
 """Numbers of the same structures; what lies outside the brain is 0 for resector."""
 
-UNOPERATED = (
-    "brain_mri/chris_t1.nii.gz",
-    "brain_mri/chris_PD.nii.gz",
-    *(
-        f"Dataset902_GliomaBraTS2013/imagesTr/brats_2013_pat000{number}_1_000{channel}.nii.gz"
-        for number in (4, 5, 6)
-        for channel in (0, 1)
-    ),
+HEALTHY = ("brain_mri/chris_t1.nii.gz", "brain_mri/chris_PD.nii.gz", "dicom/torchio_head")
+"""Real scans of healthy people, never trained on."""
+
+GLIOMAS = tuple(
+    f"Dataset902_GliomaBraTS2013/imagesTr/brats_2013_pat000{number}_1_000{channel}.nii.gz"
+    for number in (4, 5, 6)
+    for channel in range(4)
 )
-"""Real scans of people who were never operated on; the gliomas are no cavities either."""
+"""Real gliomas before surgery, four sequences each: they are no cavities either."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -87,7 +90,7 @@ def prepare(folder: Path, data: Path, seed: int) -> None:
         for index, contrast in enumerate(CONTRASTS):
             random = np.random.RandomState(seed + 10 * number + index)
             present = [int(each) for each in np.unique(labels)]
-            drawn = sample_synthesis(present, random, {contrast: 1.0})
+            drawn = sample_synthesis(present, random, {contrast: 1.0}, lesion_share=0.0)
             image = synthesize(torch.from_numpy(labels), drawn, (1.0, 1.0, 1.0))[0].numpy()
             name = f"labelmap{number}_{contrast}"
             save(folder / "heads" / f"{name}_image.nii.gz", image.astype(np.float32), affine)
@@ -135,19 +138,25 @@ def report(folder: Path, data: Path, bundle: str) -> None:
     for path in sorted((folder / "images").glob("*.nii.gz")):
         scan = nib.load(path)
         save(blurred / path.name, gaussian_filter(scan.get_fdata(), BLUR), scan.affine)
-    result = {
-        "own": cavities(folder / "own_images", folder / "own_masks", bundle),
-        "resector": cavities(folder / "images", folder / "masks", bundle),
-        "resector, blurred": cavities(blurred, folder / "masks", bundle),
-        "healthy, synthetic": found(sorted((folder / "heads").glob("*_image.nii.gz")), bundle),
-        "unoperated, real": found([data / name for name in UNOPERATED], bundle),
-    }
+    cases = json.loads((folder / "cases.json").read_text())
+    kinds = {f"{each['name']}.nii.gz": each.get("is_rich", False) for each in cases}
+    peer = cavities(folder / "images", folder / "masks", bundle)
+    soft = cavities(blurred, folder / "masks", bundle)
+    result = {"own": describe(cavities(folder / "own_images", folder / "own_masks", bundle))}
+    for kind, scores in (("", peer), (", blurred", soft)):
+        for content, is_rich in (("fluid", False), ("clot", True)):
+            chosen = {name: dice for name, dice in scores.items() if kinds[name] == is_rich}
+            result[f"resector, {content}{kind}"] = describe(chosen)
+    heads = sorted((folder / "heads").glob("*_image.nii.gz"))
+    result["healthy, synthetic"] = found(heads, bundle)
+    for what, names in (("healthy, real", HEALTHY), ("gliomas, real", GLIOMAS)):
+        result[what] = found([data / name for name in names], bundle)
     (folder / "crossing.json").write_text(json.dumps(result, indent=2) + "\n")
     for name, scores in result.items():
         print(name, scores["summary"])
 
 
-def cavities(images: Path, masks: Path, bundle: str) -> dict[str, object]:
+def cavities(images: Path, masks: Path, bundle: str) -> dict[str, float]:
     """Score the cavities of a folder."""
     output = images.with_name(f"{images.name}_found")
     segment([images], bundle, output, overwrite=True)
@@ -155,17 +164,31 @@ def cavities(images: Path, masks: Path, bundle: str) -> dict[str, object]:
     for path in sorted(masks.glob("*.nii.gz")):
         truth, guess = read_volume(path)[0] > 0, read_volume(output / path.name)[0] > 0
         scores[path.name] = 2 * int((truth & guess).sum()) / max(1, int(truth.sum() + guess.sum()))
-    values = list(scores.values())
-    low, high = np.percentile(values, [25, 75])
-    summary = f"{len(values)} cases, Dice median {median(values):.3f} [{low:.3f}, {high:.3f}]"
-    return {"summary": summary, "dice": scores}
+    return scores
+
+
+def describe(scores: Mapping[str, float]) -> dict[str, object]:
+    """Sum up, all contrasts together and each alone."""
+    parts = {"all": list(scores.values())}
+    for contrast in CONTRASTS:
+        parts[contrast] = [dice for name, dice in scores.items() if f"_{contrast}-" in name]
+    texts = [
+        f"{name} {median(values):.3f} [{min(values):.3f}, {max(values):.3f}] ({len(values)})"
+        for name, values in parts.items()
+        if values
+    ]
+    return {"summary": f"Dice median [range] (cases): {', '.join(texts)}", "dice": scores}
 
 
 def found(images: Sequence[Path], bundle: str) -> dict[str, object]:
     """Measure what is found where there is nothing."""
-    output = images[0].parent.with_name("healthy_found") / images[0].name.split("_")[0]
-    summary = segment(images, bundle, output, overwrite=True)
-    volumes = {Path(case.source).name: sum(case.volumes_ml.values()) for case in summary.cases}
+    with TemporaryDirectory() as output:
+        summary = segment(images, bundle, output)
+    volumes = {
+        Path(case.source).name: sum(case.volumes_ml.values())
+        for case in summary.cases
+        if case.status in FINISHED
+    }
     clean = sum(volume <= 1 for volume in volumes.values())
     text = f"{clean} of {len(volumes)} within 1 mL, most {max(volumes.values()):.2f} mL"
     return {"summary": text, "ml": volumes}
