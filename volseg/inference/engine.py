@@ -127,7 +127,7 @@ class Engine:
             try:
                 answer = self._attempt(task, effort)
                 break
-            except Exception as error:
+            except (MemoryError, RuntimeError) as error:  # the latter is the father of PyTorch's
                 less = _retreat(error, effort, most_bands)
             effort = less  # outside: what the error holds is free by now
             if self.device.type == "cuda":
