@@ -78,8 +78,8 @@ class Casework:
         self.on_start: Callable[[str, int], object] = _do_nothing
         self._network = Lock()
         self._loner = Lock()
-        self._num_places = 1 if self.is_sparing else PLACES
-        self._places = Semaphore(self._num_places)
+        self.num_places = 1 if self.is_sparing else PLACES
+        self._places = Semaphore(self.num_places)
 
     @property
     def is_sparing(self) -> bool:
@@ -161,7 +161,7 @@ class Casework:
     @contextmanager
     def _place(self, *, alone: bool) -> Iterator[None]:
         """Take one of the process's places for cases, or all of them."""
-        count = self._num_places if alone else 1
+        count = self.num_places if alone else 1
         with self._loner if alone else nullcontext():  # two that wait for all would wait for ever
             for _ in range(count):
                 self._places.acquire()

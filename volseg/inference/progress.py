@@ -10,7 +10,7 @@ from volseg.inference.results import CaseResult
 
 
 class Progress:
-    """A bar for the cases and one for the windows of the current case, on stderr.
+    """A bar for the cases, and one for the windows of a case that was begun here, on stderr.
 
     Args:
         total: Number of cases.
@@ -29,7 +29,6 @@ class Progress:
         """Draw the bars."""
         if self.is_shown and sys.stderr.isatty():
             self.cases = tqdm(total=self.total, desc="segment", unit="case")
-            self.windows = tqdm(total=0, position=1, leave=False, unit="window")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,9 +44,12 @@ class Progress:
             name: The case.
             windows: How many calls of the network it takes.
         """
-        if self.windows is not None:
-            self.windows.reset(total=windows)
-            self.windows.set_description(name)
+        if self.cases is None:
+            return
+        if self.windows is None:
+            self.windows = tqdm(total=0, position=1, leave=False, unit="window")
+        self.windows.reset(total=windows)
+        self.windows.set_description(name)
 
     def advance(self) -> None:
         """Count a call of the network."""

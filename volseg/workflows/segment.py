@@ -5,23 +5,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
-import torch
-
 from volseg import __version__
 from volseg.bundle import Bundle
-from volseg.engines.distributed import device as find_device
-from volseg.errors import BundleError, DataError, find_cause
+from volseg.errors import BundleError, DataError
 from volseg.inference.finishing import Look
-from volseg.inference.folder import Summary, Terms, segment_jobs
+from volseg.inference.folder import Summary, Terms
 from volseg.inference.forecast import Forecasts, forecast
 from volseg.inference.in_memory import is_in_memory, segment_images
 from volseg.inference.manifest import hash_files, hash_settings
 from volseg.inference.memory import Ceiling
 from volseg.inference.outputs.bids import write_bids_description
 from volseg.inference.overview import write_overview
-from volseg.inference.predictor import Predictor
 from volseg.inference.results import STATUSES
 from volseg.inference.work_list import Job, Selection, list_jobs, require_writable
+from volseg.workflows.crew import Loader, find_crew
 from volseg.workflows.record import recording
 
 
@@ -101,7 +98,8 @@ def segment(
         output: Folder of the masks; it mirrors the tree of each input folder. `None` for images in
             memory.
         overrides: Values of the bundle's ``inference.json`` to change, by key.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; several, with commas between
+            them, for a process on each.
         stage: What is known of the patients, ``preop``, ``postop`` or ``auto``, for a bundle with a
             guard; `None`: what the bundle says.
         batch: How the batch is read, held and written.
@@ -120,7 +118,7 @@ def segment(
         if output is not None:
             raise DataError(f"images in memory are not written to {output}; save what is returned")
         config = found.raw_config("inference", options)
-        predictor = _build(found, find_device(device), options, how.ceiling)
+        predictor = Loader(found.root, options, how.ceiling).load(device)
         return segment_images(inputs, predictor, config.get("channels", ()))
     if output is None:
         raise DataError("no folder for the masks; give an output")
@@ -134,9 +132,8 @@ def _segment_files(plan: "_Plan", device: str, *, overwrite: bool) -> Summary:
     found, folder, how = plan.bundle, plan.folder, plan.how
     jobs = plan.jobs(overwrite=overwrite)
     require_writable(folder)
-    place = find_device(device)
-    predictor = _build(found, place, plan.overrides, how.ceiling)
-    with recording(folder, "segment", plan.settings(), [found.weights()], place) as record:
+    crew = find_crew(plan.loader(), device)
+    with recording(folder, "segment", plan.settings(), [found.weights()], crew.place) as record:
         terms = Terms(
             run_hash=plan.hash(),
             look=Look(plan.config.get("usual_ml", {}), how.report),
@@ -144,9 +141,9 @@ def _segment_files(plan: "_Plan", device: str, *, overwrite: bool) -> Summary:
             resume=how.resume,
             progress=how.progress,
         )
-        summary = segment_jobs(jobs, folder, predictor, terms)
-        facts = {"Bundle": found.name, "volseg": __version__, "Device": str(place)}
-        write_overview(summary, predictor.classes, folder, facts, with_report=how.report)
+        summary = crew.segment(jobs, folder, terms)
+        facts = {"Bundle": found.name, "volseg": __version__, "Device": crew.name}
+        write_overview(summary, found.classes(), folder, facts, with_report=how.report)
         if how.layout == "bids":
             write_bids_description(folder, Path(plan.inputs[0]))
         counts = {status: summary.count(status) for status in STATUSES}
@@ -180,7 +177,7 @@ def forecast_segment(
     """
     how, found = batch or Batch(), Bundle.find(bundle)
     plan = _plan(found, inputs, Path(output), overrides or {}, how)
-    predictor = _build(found, find_device(device), plan.overrides, how.ceiling)
+    predictor = plan.loader().load(device.split(",", maxsplit=1)[0])
     return forecast(plan.jobs(overwrite=overwrite), predictor, plan.config.get("spacing"))
 
 
@@ -203,6 +200,10 @@ class _Plan:
         return list_jobs(
             self.inputs, self.folder, selection, overwrite=overwrite, resume=how.resume
         )
+
+    def loader(self) -> Loader:
+        """Give what loads the network."""
+        return Loader(self.bundle.root, self.overrides, self.how.ceiling)
 
     def settings(self) -> dict[str, Any]:
         """Say what the run was asked to do."""
@@ -242,12 +243,3 @@ def _with_stage(bundle: Bundle, stage: str | None) -> dict[str, str]:
             " the stage out"
         )
     return {"guard::stage": stage}
-
-
-def _build(
-    bundle: Bundle, place: torch.device, overrides: Mapping[str, Any], ceiling: Ceiling
-) -> Predictor:
-    try:
-        return Predictor.from_bundle(bundle, place, overrides, ceiling)
-    except RuntimeError as error:  # MONAI wraps what a builder raises
-        raise find_cause(error) from error
