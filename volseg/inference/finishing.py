@@ -13,6 +13,7 @@ from volseg.inference.gallery.flags import flags_of
 from volseg.inference.gallery.picture import make_picture
 from volseg.inference.ledger import PICTURE
 from volseg.inference.manifest import hash_files
+from volseg.inference.outputs.maps import map_path
 from volseg.inference.overview import relative_to
 from volseg.inference.predictor import Predictor
 from volseg.inference.steps import Case, attempt
@@ -44,6 +45,7 @@ class Finisher:
 
     def __init__(self, predictor: Predictor, staging: Path, look: Look) -> None:
         self.predictor = predictor
+        self.predictor.scratch = staging
         self.staging = staging
         self.look = look
 
@@ -67,7 +69,8 @@ class Finisher:
             return
         case.folder = folder = Path(mkdtemp(dir=self.staging))
         source = relative_to(job.source, job.target.parent)
-        self.predictor.save(found, folder / job.target.name, [source])
+        written = folder / job.target.name
+        self.predictor.save(found, written, [source])
         classes, affine = self.predictor.classes, np.asarray(found.grid.affine)
         flags = flags_of(found.labels, affine, classes, self.look.usual_ml, found.confidence)
         case.result = replace(
@@ -77,7 +80,11 @@ class Finisher:
             volumes_ml=found.volumes(classes),
             findings=found.findings,
             flags=flags,
-            output_hash=hash_files([folder / job.target.name]),
+            output_hash=hash_files([written]),
+            map_hashes={
+                str(map_path(job.target, kind)): hash_files([map_path(written, kind)])
+                for kind in found.maps
+            },
         )
         self._draw(case, folder)
 

@@ -1,7 +1,8 @@
 """The account of a batch, one line a case, and whether a mask of an earlier run still counts.
 
 A mask counts if its image, the bundle and the options are the same as when it was written, and if
-it is itself as it was written. One that somebody has changed since is never replaced unasked.
+it is itself as it was written, and its maps are. A mask that somebody has changed since is never
+replaced unasked; a map that is lost or changed is made anew, with its mask.
 """
 
 import hashlib
@@ -114,8 +115,20 @@ def find_valid(
         raise DataError(f"{target}: was changed since it was written; move it or overwrite")
     if (entry.get("input_hash"), entry.get("run_hash")) != (input_hash, run_hash):
         return None
+    if not all(_is_as_written(Path(path), digest) for path, digest in _maps(entry)):
+        return None
     known = {key: entry[key] for key in CaseResult.__dataclass_fields__ if key in entry}
     return CaseResult(**{**known, "status": "skipped", "seconds": 0.0})
+
+
+def _maps(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """List the maps of a line, and their hashes."""
+    maps = entry.get("map_hashes")
+    return maps.items() if isinstance(maps, dict) else ()
+
+
+def _is_as_written(path: Path, digest: str) -> bool:
+    return path.is_file() and hash_files([path]) == digest
 
 
 def _ends_with_newline(path: Path) -> bool:

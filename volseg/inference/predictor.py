@@ -23,6 +23,7 @@ from volseg.inference.computation import Computation
 from volseg.inference.engine import Engine
 from volseg.inference.in_memory import KINDS, labels_like, readings_of
 from volseg.inference.memory import Ceiling
+from volseg.inference.outputs.maps import map_path, write_map
 from volseg.inference.outputs.segmentation import write_segmentation
 from volseg.inference.plausibility import Evidence, Guard
 from volseg.inference.prediction import Prediction
@@ -44,6 +45,8 @@ class Predictor:
         guard: Judges each label map before it is written; `None`: all are taken as they are.
         ceiling: How much memory may be used.
         computation: How the network is applied.
+
+    Its ``scratch`` is the folder where maps lie until they are written; `None`: in memory.
 
     Raises:
         BundleError: If the label values are not 0 to K - 1.
@@ -218,7 +221,7 @@ class Predictor:
     def save(
         self, prediction: Prediction, path: Path, sources: Sequence[str] | None = None
     ) -> None:
-        """Write a label map; it gets its name only after it was read back and compared.
+        """Write a label map and its maps; they get their names only after they were read back.
 
         Args:
             prediction: What `predict` gave.
@@ -231,6 +234,8 @@ class Predictor:
         """
         if prediction.reading is None:
             raise DataError(f"{path}: the prediction has no image to take the header from")
+        for kind, chart in prediction.maps.items():
+            write_map(kind, chart, prediction.reading, map_path(path, kind), sources)
         write_segmentation(
             prediction.labels, prediction.reading, self.classes, path, sources=sources
         )

@@ -29,6 +29,7 @@ class CaseResult:
         input_hash: SHA-256 of the image's files.
         run_hash: Hash of the bundle and the options.
         output_hash: SHA-256 of the mask's file.
+        map_hashes: SHA-256 of each map's file, by path.
     """
 
     name: str
@@ -44,6 +45,7 @@ class CaseResult:
     input_hash: str = ""
     run_hash: str = ""
     output_hash: str = ""
+    map_hashes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from volseg.data.listing.find import find_scans
 from volseg.data.listing.scan_case import ScanCase
 from volseg.data.source import Source
 from volseg.errors import DataError
+from volseg.inference.outputs.maps import map_path
 
 ENDINGS = ("nii.gz", "seg.nrrd", "dcm")
 """How masks may end."""
@@ -29,12 +30,14 @@ class Selection:
             habit.
         layout: ``auto``, or what folders are: ``folder``, ``decathlon``, ``nnunet`` or ``bids``.
         ending: One of `ENDINGS`.
+        maps: What else is written of each case.
     """
 
     channels: Sequence[str] = ()
     channel_map: Mapping[str, str] = field(default_factory=dict)
     layout: str = "auto"
     ending: str = "nii.gz"
+    maps: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Refuse an ending that no mask can have."""
@@ -105,13 +108,14 @@ def list_jobs(
     )
     jobs = [_make_job(case, output, chosen) for case in cases]
     sources = {path.resolve() for job in jobs for path in job.files}
-    targets: dict[Path, Job] = {}
+    written: dict[Path, Job] = {}
     for job in jobs:
-        if (other := targets.setdefault(job.target, job)) is not job:
-            raise DataError(f"{other.source} and {job.source} would both write {job.target}")
-        if job.target.resolve() in sources:
-            raise DataError(f"{job.target} is an input and would be replaced; use another output")
-    existing = [job.target for job in jobs if job.target.exists()]
+        for path in (job.target, *(map_path(job.target, kind) for kind in chosen.maps)):
+            if (other := written.setdefault(path, job)) is not job:
+                raise DataError(f"{other.source} and {job.source} would both write {path}")
+            if path.resolve() in sources:
+                raise DataError(f"{path} is an input and would be replaced; use another output")
+    existing = [path for path in written if path.exists()]
     if existing and not overwrite and not resume:
         more = f" and {len(existing) - 1} more masks exist" if existing[1:] else " exists"
         raise DataError(
