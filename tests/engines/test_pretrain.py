@@ -1,15 +1,28 @@
 """The trainer of pretext tasks."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.engines.tiny import EPOCH_LENGTH, EPOCHS, Denoising, encoder, optimisation, pretraining
+from tests.engines.tiny import (
+    EPOCH_LENGTH,
+    EPOCHS,
+    PATCH,
+    Denoising,
+    encoder,
+    loop,
+    optimisation,
+    pretraining,
+    volumes,
+)
 from volseg.engines.log import MetricsFile
+from volseg.engines.pretrain import pretrain_trainer
 from volseg.errors import VolsegError
 from volseg.networks.weights import load_encoder, read_card
+from volseg.pretext.collapse import CollapseGuard
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +137,33 @@ def test_a_broken_intensity_ends_the_run_with_its_step(tmp_path):
     with pytest.raises(VolsegError, match="the loss is nan at step 5"):
         pretraining(tmp_path, handlers=[Break()]).run()
     assert len(MetricsFile(tmp_path / "train" / "metrics.jsonl").read()) == 1
+
+
+class Constant(Denoising):
+    """A task that reports features without spread."""
+
+    def forward(self, batch, *, panels=False):
+        result = super().forward(batch, panels=panels)
+        return replace(result, monitors={"feature_spread": torch.tensor(0.01)})
+
+
+def collapsing(folder, **options):
+    guard = CollapseGuard(**options)
+    task = Constant(encoder())
+    return pretrain_trainer(
+        task, volumes(4), PATCH, EPOCHS, optimisation(), loop(folder), guard=guard
+    )
+
+
+def test_a_collapse_is_warned_of_after_every_epoch(tmp_path, caplog):
+    collapsing(tmp_path).run()
+    said = [record.getMessage() for record in caplog.records if "collapsed" in record.message]
+    assert len(said) == EPOCHS
+    assert "by step 3: feature_spread is 0.01, below 0.1" in said[0]
+
+
+def test_a_collapse_stops_the_run_when_asked_to_and_leaves_its_log(tmp_path):
+    with pytest.raises(VolsegError, match="collapsed by step 3"):
+        collapsing(tmp_path, action="stop").run()
+    lines = MetricsFile(tmp_path / "train" / "metrics.jsonl").read()
+    assert [line["step"] for line in lines] == [3]

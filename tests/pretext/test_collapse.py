@@ -2,8 +2,15 @@
 
 import pytest
 import torch
+from monai.metrics.embedding_collapse import EmbeddingCollapseMetric
 
-from volseg.pretext.collapse import MAXIMUM_VECTORS, effective_rank, feature_spread
+from volseg.errors import VolsegError
+from volseg.pretext.collapse import (
+    MAXIMUM_VECTORS,
+    CollapseGuard,
+    effective_rank,
+    feature_spread,
+)
 
 
 def test_equal_vectors_have_neither_spread_nor_rank():
@@ -47,3 +54,56 @@ def test_the_rank_of_many_vectors_is_that_of_a_sample():
 def test_what_cannot_be_measured_is_not_a_number(rows):
     assert feature_spread(rows).isnan()
     assert effective_rank(rows).isnan()
+
+
+def with_offset(noise=0.01, rows=64, width=32):
+    """Give what two networks agree on when they collapse: a constant, and a little noise."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.ones(rows, width) + noise * torch.randn(rows, width, generator=generator)
+
+
+def figures(rows):
+    return {
+        "feature_spread": feature_spread(rows).item(),
+        "effective_rank": effective_rank(rows).item(),
+    }
+
+
+def test_the_guard_sees_an_offset_that_the_metric_of_monai_takes_for_health():
+    rows = with_offset()
+    collapse = EmbeddingCollapseMetric()(rows)["aggregate"]
+    assert collapse < 0.2  # 1 is a collapse
+    # the noise of 31 free directions has a spread of 0.01 around a constant of length 1 an entry
+    assert figures(rows)["feature_spread"] == pytest.approx(0.01, rel=0.1)
+    assert figures(rows)["effective_rank"] > 20
+    (complaint,) = CollapseGuard().complaints(figures(rows))
+    assert complaint == "feature_spread is 0.00998, below 0.1"
+
+
+def test_the_guard_sees_features_on_a_line_that_have_spread():
+    rows = torch.randn(64, 1, generator=torch.Generator().manual_seed(0)) * torch.ones(1, 32)
+    assert figures(rows)["feature_spread"] > 0.9
+    assert CollapseGuard().complaints(figures(rows)) == ["effective_rank is 1, below 1.2"]
+
+
+def test_independent_features_pass_the_guard():
+    rows = torch.randn(64, 32, generator=torch.Generator().manual_seed(0))
+    assert CollapseGuard().complaints(figures(rows)) == []
+
+
+@pytest.mark.parametrize(
+    ("monitors", "count"),
+    [
+        ({"teacher_entropy": 0.999, "prototype_entropy": 0.999}, 1),
+        ({"teacher_entropy": 0.0, "prototype_entropy": 0.0}, 1),
+        ({"teacher_entropy": 0.5, "prototype_entropy": 0.9}, 0),
+        ({"feature_spread": float("nan"), "masked_fraction": 0.0}, 0),
+    ],
+)
+def test_the_guard_judges_a_teacher_by_both_ways_of_collapse(monitors, count):
+    assert len(CollapseGuard().complaints(monitors)) == count
+
+
+def test_an_unknown_action_is_refused():
+    with pytest.raises(VolsegError, match="action is 'cry'; use 'warn' or 'stop'"):
+        CollapseGuard(action="cry")

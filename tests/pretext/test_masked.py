@@ -16,7 +16,8 @@ from volseg.networks.residual import ResidualEncoder
 from volseg.networks.swin import SwinEncoder
 from volseg.networks.vit import ViTEncoder, cut_patches
 from volseg.pretext.heads import TokenDecoder, spread_voxels
-from volseg.pretext.masked import MaskedReconstruction, block_statistics, masked_error
+from volseg.pretext.masked import MaskedReconstruction, block_statistics
+from volseg.pretext.reconstruction import masked_error
 from volseg.transforms.masking import BlockMask
 
 

@@ -15,6 +15,7 @@ from volseg.engines.loop import Batches, Loop
 from volseg.engines.optimisation import Optimisation
 from volseg.engines.run import Run, Save
 from volseg.errors import VolsegError
+from volseg.pretext.collapse import CollapseGuard
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Training:
         draws: Where the samples come from.
         save: Writes the weights.
         evaluator: Validates the module.
+        guard: Judges the monitors.
     """
 
     module: nn.Module
@@ -34,6 +36,7 @@ class Training:
     draws: Draws
     save: Save
     evaluator: Any = None
+    guard: CollapseGuard | None = None
 
 
 def build_trainer(
@@ -69,7 +72,8 @@ def build_trainer(
         )
     )
     settings = _settings(training, max_epochs, optimisation, loop)
-    run = Run(learner, batches, loop, settings, training.save, training.evaluator)
+    watch = (training.evaluator, training.guard)
+    run = Run(learner, batches, loop, settings, training.save, *watch)
     return SupervisedTrainer(
         device=learner.device,
         max_epochs=max_epochs,

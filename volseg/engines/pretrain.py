@@ -14,7 +14,10 @@ from volseg.engines.build import Training, build_trainer
 from volseg.engines.card import begin_card
 from volseg.engines.loop import Loop
 from volseg.engines.optimisation import Optimisation
+from volseg.networks.card import Card
+from volseg.networks.encoder import Encoder
 from volseg.networks.weights import save_weights
+from volseg.pretext.collapse import CollapseGuard
 from volseg.pretext.task import PretextResult, PretextTask
 from volseg.types import Size
 
@@ -27,11 +30,13 @@ def pretrain_trainer(
     optimisation: Optimisation,
     loop: Loop,
     train_handlers: Sequence[Any] = (),
+    guard: CollapseGuard | None = None,
 ) -> SupervisedTrainer:
     """Build the trainer of a pretext task.
 
     After every epoch it writes ``models/encoder.safetensors``, which holds what ``task.trained()``
-    names, and a picture of a batch.
+    names, and a picture of a batch. A second encoder that was trained along, ``partner``, gets a
+    file of its own, ``models/partner.safetensors``, to be used like the first.
 
     Args:
         task: The pretext task, encoder inside.
@@ -41,6 +46,7 @@ def pretrain_trainer(
         optimisation: How it learns.
         loop: Where, on what and from which seed it runs.
         train_handlers: More MONAI handlers.
+        guard: Warns or stops when features collapse; `None`: one that warns.
 
     Returns:
         The trainer; ``run()`` starts it.
@@ -51,12 +57,24 @@ def pretrain_trainer(
 
     def save(name: str, step: int) -> None:
         if name == "last":
-            path = loop.models_dir / "encoder.safetensors"
-            save_weights(path, task.trained(), replace(card, steps=step))
+            parts = dict(task.trained())
+            partner = parts.pop("partner", None)
+            save_weights(loop.models_dir / "encoder.safetensors", parts, replace(card, steps=step))
+            if isinstance(partner, Encoder):
+                own = _partner_card(card, partner, dataset)
+                path = loop.models_dir / "partner.safetensors"
+                save_weights(path, {"encoder": partner}, replace(own, steps=step))
 
     draws = Draws(dataset, task.views(_size(patch_size)), loop.seed)
-    training = Training(task.to(place), _compute, draws, save)
+    training = Training(task.to(place), _compute, draws, save, guard=guard or CollapseGuard())
     return build_trainer(training, max_epochs, optimisation, loop, train_handlers)
+
+
+def _partner_card(card: Card, partner: Encoder, dataset: Dataset[Any]) -> Card:
+    """Make the card of a second encoder, whose config stands among the task's arguments."""
+    config = card.pretext.get("partner")
+    network = {"encoder": config} if isinstance(config, Mapping) else {}
+    return begin_card(replace(card, network=network), partner, dataset)
 
 
 def _compute(task: nn.Module, batch: Mapping[str, Any], *, panels: bool) -> PretextResult:

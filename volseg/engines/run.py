@@ -14,6 +14,8 @@ from volseg.engines.learner import Learner
 from volseg.engines.log import EpochMeans, MetricsFile
 from volseg.engines.loop import Batches, Loop
 from volseg.engines.panels import save_panels
+from volseg.errors import VolsegError
+from volseg.pretext.collapse import CollapseGuard
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class Run:
         settings: What a resumed run must have in common with this one.
         save: Writes the weights; the module holds the averaged ones meanwhile, if there are.
         evaluator: Validates the network; its key metric chooses the best weights.
+        guard: Judges the monitors after every epoch; `None`: nobody does.
     """
 
     def __init__(
@@ -41,7 +44,9 @@ class Run:
         settings: Mapping[str, Any],
         save: Save,
         evaluator: Any = None,
+        guard: CollapseGuard | None = None,
     ) -> None:
+        self.guard = guard
         self.learner = learner
         self.batches = batches
         self.loop = loop
@@ -153,6 +158,20 @@ class Run:
             self.metrics.append(record)
             self._save_state(engine.state.epoch)
             self._show(record)
+        self._judge(record)
+
+    def _judge(self, record: Mapping[str, Any]) -> None:
+        """Warn of a collapse or stop; every process has the same means and does the same."""
+        found = [] if self.guard is None else self.guard.complaints(record["monitors"])
+        if self.guard is None or not found:
+            return
+        message = (
+            f"the features have collapsed by step {record['step']}: {'; '.join(found)}; use"
+            " another seed, a lower learning rate, larger batches, or another objective or task"
+        )
+        if self.guard.action == "stop":
+            raise VolsegError(message)
+        logger.warning("%s", message)
 
     def _save_state(self, epoch: int) -> None:
         state = {

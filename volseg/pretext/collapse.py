@@ -4,11 +4,20 @@
 `effective_rank` that of Roy and Vetterli (2007, https://infoscience.epfl.ch/record/110188), which
 RankMe (Garrido et al. 2023, https://arxiv.org/abs/2210.02885) relates to how useful features are.
 We subtract the mean first, so that equal features have rank zero and not one.
+
+`CollapseGuard` reads both, since each is blind to something: vectors with a large common offset and
+a little noise have full rank, and vectors on a line through the origin have spread.
 """
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import gt, lt
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from volseg.errors import VolsegError
 
 MAXIMUM_VECTORS = 256
 """The rank is computed on so many evenly spaced vectors at most, and cannot exceed their number."""
@@ -67,3 +76,63 @@ def effective_rank(vectors: Tensor) -> Tensor:
         return total
     entropy: Tensor = torch.special.entr(values / total).sum()
     return entropy.exp()
+
+
+@dataclass(frozen=True)
+class CollapseGuard:
+    """Reads the monitors of a task and says when features have collapsed.
+
+    A monitor is judged by the end of its name: ``..._spread``, ``..._rank``, and of a teacher its
+    ``teacher_entropy`` (1: it says the same of everything) and ``prototype_entropy`` (0: it has one
+    answer). One that is not finite, because there was nothing to measure, is not judged.
+
+    Args:
+        minimum_spread: Spread of features, from `feature_spread`, below which they are equal. Of
+            two networks that agreed on a constant 0.01 to 0.07 was left.
+        minimum_rank: Effective rank below which features lie on a line.
+        maximum_entropy: Entropy of a teacher's answer, as a fraction of its maximum.
+        minimum_entropy: Entropy of a teacher's mean answer, as a fraction of its maximum.
+        action: ``warn`` or ``stop``.
+
+    Raises:
+        VolsegError: If the action is neither of the two.
+    """
+
+    minimum_spread: float = 0.1
+    minimum_rank: float = 1.2
+    maximum_entropy: float = 0.99
+    minimum_entropy: float = 0.02
+    action: str = "warn"
+
+    def __post_init__(self) -> None:
+        """Refuse an action that does not exist."""
+        if self.action not in ("warn", "stop"):
+            raise VolsegError(f"the guard's action is {self.action!r}; use 'warn' or 'stop'")
+
+    def complaints(self, monitors: Mapping[str, float]) -> list[str]:
+        """Look for signs of collapse.
+
+        Args:
+            monitors: Figures by name, averaged over an epoch.
+
+        Returns:
+            One line a sign; none if all is well.
+
+        Examples:
+            >>> CollapseGuard().complaints({"feature_spread": 0.02, "effective_rank": 8.0})
+            ['feature_spread is 0.02, below 0.1']
+        """
+        found = []
+        for name, value in monitors.items():
+            for ending, (is_bad, word, limit) in self._limits().items():
+                if name.endswith(ending) and is_bad(value, limit):
+                    found.append(f"{name} is {value:.3g}, {word} {limit:g}")
+        return found
+
+    def _limits(self) -> dict[str, tuple[Callable[[float, float], bool], str, float]]:
+        return {
+            "_spread": (lt, "below", self.minimum_spread),
+            "_rank": (lt, "below", self.minimum_rank),
+            "teacher_entropy": (gt, "above", self.maximum_entropy),
+            "prototype_entropy": (lt, "below", self.minimum_entropy),
+        }

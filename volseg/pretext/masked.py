@@ -23,13 +23,18 @@ from volseg.networks.residual import fill_hidden
 from volseg.pretext.collapse import effective_rank, feature_spread
 from volseg.pretext.crops import MaskedCrop
 from volseg.pretext.heads import LinearHead, TokenDecoder
+from volseg.pretext.reconstruction import (
+    FULL,
+    LOSSES,
+    as_size,
+    masked_error,
+    masked_panels,
+    require_maskable,
+)
 from volseg.pretext.task import PretextResult, PretextTask
 from volseg.transforms.masking import BlockMask
 from volseg.types import Size
 
-LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"l1": torch.abs, "l2": torch.square}
-MASK_MODES = ("replace", "drop", "fill")
-FULL: Size = (1, 1, 1)
 VARIANCE_FLOOR = 1e-6
 """Added to the variance of a block, as in MAE, so that a constant block is not divided by zero."""
 
@@ -142,7 +147,7 @@ class MaskedReconstruction(PretextTask):
                 "effective_rank": effective_rank(vectors),
                 "masked_fraction": (hidden & valid).sum() / valid.sum().clamp(min=1),
             }
-            pictures = _panels(clean, hidden, prediction * spread + mean) if panels else {}
+            pictures = masked_panels(clean, hidden, prediction * spread + mean) if panels else {}
         return PretextResult(loss, {"reconstruction": loss.detach()}, monitors, pictures)
 
     def trained(self) -> dict[str, nn.Module]:
@@ -181,58 +186,6 @@ class MaskedReconstruction(PretextTask):
         return vectors.flatten(0, 3)
 
 
-def as_size(values: int | Sequence[int]) -> Size:
-    """Give one number to every axis, or keep one an axis."""
-    depth, height, width = (values,) * 3 if isinstance(values, int) else values
-    return depth, height, width
-
-
-def require_maskable(spec: FeatureSpec, block: Size) -> None:
-    """Refuse a block that would hide a part of a token.
-
-    Args:
-        spec: What the encoder gives, and how it hides voxels.
-        block: Voxels of one hidden block along each axis.
-
-    Raises:
-        GeometryError: If the block is not a multiple of the tokens that the encoder hides, or the
-            encoder hides in a way that is not known here.
-    """
-    if spec.mask_mode not in MASK_MODES:
-        raise GeometryError(
-            f"the encoder's mask mode is {spec.mask_mode!r}; use an encoder that can 'replace' or"
-            " 'drop' tokens or 'fill' voxels, such as SwinEncoder, ViTEncoder or ResidualEncoder"
-        )
-    token = FULL if spec.mask_mode == "fill" else spec.strides[0]
-    if any(edge < 1 or edge % length for edge, length in zip(block, token, strict=True)):
-        raise GeometryError(
-            f"block {block} is not a multiple of the tokens {token} that the encoder can"
-            f" {spec.mask_mode}; use such a multiple, or an encoder that fills voxels, such as"
-            " ResidualEncoder, which takes any block"
-        )
-
-
-def masked_error(prediction: Tensor, target: Tensor, counted: Tensor, loss: str) -> Tensor:
-    """Average the error over the voxels that count.
-
-    Args:
-        prediction: Predicted volumes, ``(B, C, D, H, W)``.
-        target: True volumes, ``(B, C, D, H, W)``; anything, even not a number, elsewhere.
-        counted: Voxels that count, boolean ``(B, 1, D, H, W)``.
-        loss: ``l2`` (squared) or ``l1`` (absolute).
-
-    Returns:
-        A scalar, 0 if no voxel counts.
-
-    Examples:
-        >>> row = torch.tensor([3.0, 5.0, float("nan")]).view(1, 1, 1, 1, 3)
-        >>> masked_error(torch.zeros(1, 1, 1, 1, 3), row, row < 5, "l2")
-        tensor(9.)
-    """
-    errors = LOSSES[loss](torch.where(counted, prediction - target, 0))
-    return errors.sum() / (counted.sum() * prediction.shape[1]).clamp(min=1)
-
-
 def block_statistics(volume: Tensor, valid: Tensor, block: Size) -> tuple[Tensor, Tensor]:
     """Compute the mean and spread of the valid voxels of each block and channel.
 
@@ -256,17 +209,6 @@ def block_statistics(volume: Tensor, valid: Tensor, block: Size) -> tuple[Tensor
     mean = total(torch.where(valid, volume, 0)) / count
     variance = total(torch.where(valid, volume - mean, 0).square()) / count
     return mean, (variance + VARIANCE_FLOOR).sqrt()
-
-
-def _panels(clean: Tensor, hidden: Tensor, prediction: Tensor) -> dict[str, Tensor]:
-    """Show the first channel: clean, masked, and with its hidden blocks filled in."""
-    first, filled = clean[:, :1].detach(), prediction[:, :1].detach()
-    darkest = first.amin(dim=(1, 2, 3, 4), keepdim=True)
-    return {
-        "clean": first,
-        "masked": torch.where(hidden, darkest, first),
-        "reconstruction": torch.where(hidden, filled, first),
-    }
 
 
 def _dotted_path(thing: object) -> str:
