@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 START = 240.0
 """Seconds that a server may take to answer."""
 
+DIRECT = {"http": ""}
+"""No proxy stands between this process and its child."""
+
 APPS = {
     "monaibundle": ("--conf", "models", "{bundle}"),
     "radiology": (
@@ -44,14 +47,15 @@ class Server:
         self.bundle = bundle
         self.log = log
         self.session = requests.Session()
-        self.session.trust_env = False  # no proxy stands between this process and its child
-        self.session.headers["Connection"] = "close"
+        self.session.headers["Connection"] = "close"  # the server drops one kept after an error
 
     def get(self, path: str) -> dict[str, Any]:
-        return self._json(self.session.get(f"{self.address}{path}", timeout=60))
+        return self._json(self.session.get(f"{self.address}{path}", timeout=60, proxies=DIRECT))
 
     def post(self, path: str, **content: Any) -> dict[str, Any]:
-        return self._json(self.session.post(f"{self.address}{path}", json=content, timeout=60))
+        return self._json(
+            self.session.post(f"{self.address}{path}", json=content, timeout=60, proxies=DIRECT)
+        )
 
     def infer(self, case: str, mask: Path, **options: Any) -> Path:
         """Ask for the mask of a case of the study, and keep it as a file."""
@@ -60,6 +64,7 @@ class Server:
             params={"image": case, "output": "image"},
             json=options,
             timeout=600,
+            proxies=DIRECT,
         )
         assert answer.ok, f"{answer.status_code} {answer.text}\n{self.tail()}"
         mask.parent.mkdir(parents=True, exist_ok=True)
