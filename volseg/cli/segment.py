@@ -24,6 +24,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add_device(parser)
     _add_layout(parser)
     _add_batch(parser)
+    _add_computation(parser)
     parser.add_argument(
         "--stage",
         choices=("preop", "postop", "auto"),
@@ -47,6 +48,9 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         report=args.report,
         progress=not args.quiet,
+        precision=args.precision,
+        tta=args.tta,
+        maps=args.maps,
     )
     work = (args.inputs, args.bundle, args.output, dict(args.overrides), args.device)
     if args.dry_run:
@@ -85,6 +89,31 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_computation(parser: argparse.ArgumentParser) -> None:
+    """Add how the network is applied, and what is kept beside the labels."""
+    parser.add_argument(
+        "--maps",
+        metavar="MAP,...",
+        type=_parse_names,
+        default=(),
+        help="write maps beside each mask: any of probabilities, entropy and variance",
+    )
+    parser.add_argument(
+        "--tta",
+        default="none",
+        choices=("none", "flips"),
+        help="test-time augmentation: look at flipped windows too, along the axes that the bundle"
+        " declares safe (default: none)",
+    )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="of products in the network (default: auto, bfloat16 on a GPU that computes it, else"
+        " float32)",
+    )
+
+
 def _add_layout(parser: argparse.ArgumentParser) -> None:
     """Add how inputs are understood."""
     parser.add_argument(
@@ -115,6 +144,11 @@ def _parse_bytes(text: str) -> int:
         return parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _parse_names(text: str) -> tuple[str, ...]:
+    """Split names at commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _parse_channel(text: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Who segments a batch: this process, several processes, or the workers of a cluster."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from volseg.bundle import Bundle
 from volseg.engines.distributed import device as find_device
 from volseg.errors import find_cause
+from volseg.inference.computation import Computation
 from volseg.inference.folder import Terms, segment_jobs
 from volseg.inference.memory import Ceiling
 from volseg.inference.predictor import Predictor
@@ -27,11 +28,13 @@ class Loader:
         root: Folder of the bundle.
         overrides: Values of the inference configuration to replace, by id.
         ceiling: How much memory each process may use.
+        computation: How the network is applied.
     """
 
     root: Path
     overrides: Mapping[str, Any]
     ceiling: Ceiling
+    computation: Computation = field(default_factory=Computation)
 
     def load(self, device: str) -> Predictor:
         """Load the network.
@@ -104,6 +107,8 @@ def find_crew(loader: Loader, device: str) -> Crew:
 def _build(loader: Loader, place: torch.device) -> Predictor:
     bundle = Bundle(loader.root)
     try:
-        return Predictor.from_bundle(bundle, place, loader.overrides, loader.ceiling)
+        return Predictor.from_bundle(
+            bundle, place, loader.overrides, loader.ceiling, loader.computation
+        )
     except RuntimeError as error:  # MONAI wraps what a builder raises
         raise find_cause(error) from error

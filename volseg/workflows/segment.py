@@ -1,13 +1,14 @@
 """Segment files, folders and data sets with a bundle."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
 from volseg import __version__
 from volseg.bundle import Bundle
 from volseg.errors import BundleError, DataError
+from volseg.inference.computation import Computation, find_flip_axes
 from volseg.inference.finishing import Look
 from volseg.inference.folder import Summary, Terms
 from volseg.inference.forecast import Forecasts, forecast
@@ -36,6 +37,10 @@ class Batch:
             left as it is.
         report: Whether to write ``report.html``.
         progress: Whether to show on stderr how far it is.
+        precision: ``auto``, ``float32``, ``bfloat16`` or ``float16``, of products in the network.
+        tta: ``none``, or ``flips``: windows are also looked at flipped, along the axes that the
+            bundle declares safe.
+        maps: What is written beside each mask: ``probabilities``, ``entropy``, ``variance``.
     """
 
     channel_map: Mapping[str, str] = field(default_factory=dict)
@@ -45,6 +50,20 @@ class Batch:
     resume: bool = False
     report: bool = True
     progress: bool = False
+    precision: str = "auto"
+    tta: str = "none"
+    maps: Sequence[str] = ()
+
+    def computation(self, config: Mapping[str, Any]) -> Computation:
+        """Say how the network is applied.
+
+        Args:
+            config: The bundle's inference configuration.
+
+        Returns:
+            The precision, the axes of flips and the maps.
+        """
+        return Computation(self.precision, find_flip_axes(config, self.tta), tuple(self.maps))
 
 
 @overload
@@ -115,10 +134,12 @@ def segment(
     found, how = Bundle.find(bundle), batch or Batch()
     options = {**(overrides or {}), **_with_stage(found, stage)}
     if is_in_memory(inputs):
-        if output is not None:
-            raise DataError(f"images in memory are not written to {output}; save what is returned")
+        if output is not None or how.maps:
+            what = "maps" if output is None else output
+            raise DataError(f"of images in memory no files are written ({what}); use a Predictor")
         config = found.raw_config("inference", options)
-        predictor = Loader(found.root, options, how.ceiling).load(device)
+        computation = replace(how, maps=()).computation(config)
+        predictor = Loader(found.root, options, how.ceiling, computation).load(device)
         return segment_images(inputs, predictor, config.get("channels", ()))
     if output is None:
         raise DataError("no folder for the masks; give an output")
@@ -196,14 +217,15 @@ class _Plan:
         """List the cases."""
         how = self.how
         channels = self.config.get("channels", ())
-        selection = Selection(channels, how.channel_map, how.layout, how.ending)
+        selection = Selection(channels, how.channel_map, how.layout, how.ending, maps=how.maps)
         return list_jobs(
             self.inputs, self.folder, selection, overwrite=overwrite, resume=how.resume
         )
 
     def loader(self) -> Loader:
         """Give what loads the network."""
-        return Loader(self.bundle.root, self.overrides, self.how.ceiling)
+        computation = self.how.computation(self.config)
+        return Loader(self.bundle.root, self.overrides, self.how.ceiling, computation)
 
     def settings(self) -> dict[str, Any]:
         """Say what the run was asked to do."""
@@ -217,7 +239,9 @@ class _Plan:
     def hash(self) -> str:
         """Hash all that decides on a mask, save the image."""
         weights = hash_files([self.bundle.weights()])
-        return hash_settings({"decisive": [weights, self.config, self.how.ending, __version__]})
+        how = self.how.computation(self.config)
+        decisive = [weights, self.config, self.how.ending, how, __version__]
+        return hash_settings({"decisive": decisive})
 
 
 def _plan(
