@@ -10,7 +10,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from volseg.errors import BundleError
-from volseg.facts import FACTS, contradictions, with_patch_size
+from volseg.facts import FACTS, contradictions, with_facts
 from volseg.overrides import apply_overrides, nearest
 
 SHELVES = (Path(__file__).parent / "bundles", Path(__file__).parents[1] / "bundles")
@@ -194,7 +194,7 @@ class Bundle:
         configs = {
             "train": train,
             "inference": {**inference, **shared},
-            "metadata": with_patch_size(self.metadata, train.get("patch_size")),
+            "metadata": with_facts(self.metadata, train),
         }
         problems = contradictions(configs)
         if problems:

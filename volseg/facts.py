@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 FACTS = (
-    "channels", "spacing", "patch_size", "num_classes", "normalizer", "network_def", "encoder",
+    "channels", "optional_channels", "classes", "regions", "spacing", "patch_size", "num_classes",
+    "normalizer", "network_def", "encoder",
 )  # fmt: skip
 """What must be the same in every configuration that states it."""
 
@@ -27,11 +28,7 @@ def contradictions(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if key in train and key in inference and train[key] != inference[key]
     ]
     for file, config in (("train.json", train), ("inference.json", inference)):
-        outputs = config.get("network_def", {}).get("num_classes")
-        if outputs != config.get("num_classes", outputs):
-            problems.append(
-                f"num_classes is {config['num_classes']} in {file}, but the network has {outputs}"
-            )
+        problems += _against_network(file, config)
     if "metadata" not in configs:
         return problems
     said = _facts_of_metadata(configs["metadata"])
@@ -40,6 +37,23 @@ def contradictions(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for key in said
         if key in train and train[key] != said[key]
     ]
+
+
+def _against_network(file: str, config: Mapping[str, Any]) -> list[str]:
+    """Compare the numbers of classes and channels with those of the network."""
+    network, problems = config.get("network_def", {}), []
+    outputs = network.get("num_classes")
+    if outputs != config.get("num_classes", outputs):
+        problems.append(
+            f"num_classes is {config['num_classes']} in {file}, but the network has {outputs}"
+        )
+    if "classes" in config and len(config["classes"]) != outputs:
+        problems.append(f"classes are {config['classes']} in {file}, but the network has {outputs}")
+    encoder, channels = network.get("encoder"), config.get("channels", ())
+    inputs = encoder.get("in_channels") if isinstance(encoder, Mapping) else None
+    if inputs is not None and inputs != len(channels):
+        problems.append(f"channels are {channels} in {file}, but the network takes {inputs}")
+    return problems
 
 
 def _facts_of_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,22 +68,34 @@ def _facts_of_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         facts["patch_size"] = image["spatial_shape"]
     if classes:
         facts["num_classes"] = len(classes)
+        facts["classes"] = list(classes.values())
     return facts
 
 
-def with_patch_size(metadata: Mapping[str, Any], patch_size: Any) -> dict[str, Any]:
-    """State another patch size wherever the metadata state one.
+def with_facts(metadata: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """State the facts of a configuration wherever the metadata state them.
 
     Args:
         metadata: What ``metadata.json`` holds.
-        patch_size: Voxels along each axis; `None` changes nothing.
+        config: A configuration; of it count ``patch_size``, ``channels`` and ``classes``, as far as
+            they are there.
 
     Returns:
         A changed copy.
     """
     changed = copy.deepcopy(dict(metadata))
-    for group in changed.get("network_data_format", {}).values():
+    formats = changed.get("network_data_format", {})
+    for group in formats.values():
         for tensor in group.values():
-            if tensor.get("is_patch_data") and patch_size is not None:
-                tensor["spatial_shape"] = patch_size
+            if tensor.get("is_patch_data") and config.get("patch_size") is not None:
+                tensor["spatial_shape"] = config["patch_size"]
+    places = (("channels", "inputs", "image"), ("classes", "outputs", "pred"))
+    for key, group, name in places:
+        tensor = formats.get(group, {}).get(name, {})
+        if key in config and "channel_def" in tensor:
+            tensor["num_channels"] = len(config[key])
+            tensor["channel_def"] = {str(index): one for index, one in enumerate(config[key])}
+    if "classes" in config:
+        said = ", ".join(f"{value} {name}" for value, name in enumerate(config["classes"]))
+        changed |= {key: said for key in ("label_classes", "pred_classes") if key in changed}
     return changed

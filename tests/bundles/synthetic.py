@@ -9,8 +9,12 @@ import numpy as np
 SIZES = ((18, 21, 17), (20, 16, 19), (17, 18, 22))
 
 
-def write_dataset(folder: Path, num_classes: int = 3) -> list[str]:
-    """Write three cases, the last one turned, oblique and anisotropic; give their names."""
+def write_dataset(folder: Path, num_classes: int = 3, sequence: str = "") -> list[str]:
+    """Write three cases, the last one turned, oblique and anisotropic; give their names.
+
+    If a sequence is given, the files' names end in it.
+    """
+    names = [f"case_{index}{sequence and '_'}{sequence}" for index in range(len(SIZES))]
     rng = np.random.default_rng(0)
     training = []
     for kind in ("imagesTr", "labelsTr"):
@@ -23,14 +27,14 @@ def write_dataset(folder: Path, num_classes: int = 3) -> list[str]:
         affine = oblique_affine() if index == len(SIZES) - 1 else np.diag([1.0, 1, 1, 1])
         entry = {}
         for kind, key, values in (("imagesTr", "image", image), ("labelsTr", "label", label)):
-            path = folder / kind / f"case_{index}.nii.gz"
+            path = folder / kind / f"{names[index]}.nii.gz"
             nib.save(nib.Nifti1Image(values, affine), path)
             entry[key] = f"./{kind}/{path.name}"
         training.append(entry)
     labels = {str(value): f"class {value}" for value in range(num_classes)}
     content = {"name": "tiny", "licence": "CC0", "labels": labels, "training": training}
     (folder / "dataset.json").write_text(json.dumps(content))
-    return [f"case_{index}" for index in range(len(SIZES))]
+    return names
 
 
 def oblique_affine() -> np.ndarray:

@@ -52,21 +52,38 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "tiny"
-    write_dataset(folder)
-    return folder
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture(scope="module", params=BUNDLES, ids=lambda path: path.name)
-def trained(request, data, tmp_path_factory) -> Bundle:
+def trained(request, folder, tmp_path_factory) -> Bundle:
     """Train a copy of each bundle for one tiny epoch, from another working directory."""
-    return train(request.param, data, tmp_path_factory.mktemp("run"))
+    return train(request.param, data_of(request.param, folder), tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module", params=SEGMENTATION, ids=lambda path: path.name)
-def segmenting(request, data, tmp_path_factory) -> Bundle:
-    return train(request.param, data, tmp_path_factory.mktemp("run"))
+def segmenting(request, folder, tmp_path_factory) -> Bundle:
+    return train(request.param, data_of(request.param, folder), tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def data(request, folder) -> Path:
+    """Give the data set of the bundle in hand."""
+    own = {"trained", "segmenting"} & set(request.fixturenames)
+    source = request.getfixturevalue(own.pop()).root if own else request.getfixturevalue("source")
+    return data_of(source, folder)
+
+
+def data_of(bundle: Path, folder: Path) -> Path:
+    """Write cases with the bundle's classes; for one of several sequences, of the first."""
+    config = json.loads(read(bundle, "train"))
+    sequence = config["channels"][0] if len(config["channels"]) > 1 else ""
+    num_classes = config.get("num_classes", 3)
+    place = folder / f"{sequence or 'tiny'}_{num_classes}"
+    if not place.exists():
+        write_dataset(place, num_classes, sequence)
+    return place
 
 
 def copy(source: Path, folder: Path) -> Bundle:
@@ -225,7 +242,7 @@ def test_saved_weights_are_validated_and_missing_ones_refused(segmenting, data, 
 
 
 def test_one_file_is_segmented_into_the_output_folder_itself(segmenting, data, tmp_path):
-    image = data / "imagesTr" / "case_0.nii.gz"
+    image = min((data / "imagesTr").iterdir())
     run_config(segmenting, "inference", image, output_dir=str(tmp_path / "out"), patch_size=PATCH)
     assert [path.name for path in tmp_path.rglob("*.nii.gz")] == [image.name]
     assert (tmp_path / "out" / image.name).is_file()
@@ -239,7 +256,7 @@ def test_monai_label_gets_what_volseg_segments(segmenting, data):
         i: config.get_parsed_content(i) for i in ("preprocessing", "inferer", "postprocessing")
     }
     predictor = Predictor.from_bundle(segmenting, device("cpu"), {"patch_size": PATCH})
-    path = str(data / "imagesTr" / "case_2.nii.gz")
+    path = str(max((data / "imagesTr").iterdir()))
     case = {"image": path, "image_path": path, "device": "cpu", "model": segmenting.name}
     for transform in parts["preprocessing"].transforms:
         case = transform(case)
@@ -260,7 +277,8 @@ def test_the_commands_of_the_readme_work_from_any_folder(source, data, tmp_path,
     (tmp_path / "elsewhere").mkdir()
     overrides = [word for key, value in TINY.items() for word in (f"--{key}", str(value))]
     environment = {**os.environ, "PYTHONPATH": str(repository)}
-    for kind, extra in (("train", overrides), ("inference", ["--output_dir", "masks"])):
+    inference = ["--output_dir", "masks", "--patch_size", str(PATCH)]
+    for kind, extra in (("train", overrides), ("inference", inference)):
         command = [
             *(sys.executable, "-m", "monai.bundle", "run"),
             *("--config_file", str(bundle.root / "configs" / f"{kind}.json")),

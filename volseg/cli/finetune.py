@@ -33,6 +33,15 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="learning-rate schedule (default: the bundle's)",
     )
     parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        dest="presets",
+        action="append",
+        default=[],
+        help="values that the bundle keeps under a name, such as those of a data set or of a"
+        " network; may be given again, and --set overrules it",
+    )
+    parser.add_argument(
         "--split",
         metavar="FILE",
         help="split.json, or a bundle that has one, that names training and validation cases"
@@ -43,7 +52,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
+    from volseg.bundle import Bundle
+    from volseg.presets import preset_overrides
     from volseg.workflows.finetune import finetune
+
+    presets = preset_overrides(Bundle.find(args.bundle).root, args.presets)
 
     result = finetune(
         args.data,
@@ -51,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         args.bundle,
         encoder=args.encoder,
         schedule=args.schedule,
-        overrides=dict(args.overrides),
+        overrides={**presets, **dict(args.overrides)},
         split=args.split,
         options=training_options(args),
     )

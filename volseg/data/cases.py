@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from volseg.data.splits import read_split
+from volseg.data.case import Case, stem
+from volseg.data.channel_cases import case_grid, channel_cases, is_raw, raw_label_values
+from volseg.data.splits import select_cases
 from volseg.data.tables import read_rows
-from volseg.data.volumes import ENDINGS, check_pair, read_grid
+from volseg.data.volumes import ENDINGS, check_label
 from volseg.errors import DataError
 
 GROUP_COLUMNS = ("group", "subject group")
@@ -18,45 +20,37 @@ FILE_COLUMNS = ("image", "label", "anatomy", "brain")
 """Columns of a CSV that hold paths."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """One case.
-
-    Args:
-        name: Name without ending; below a folder, the path relative to it.
-        images: Its image files, one a channel.
-        label: Its label file; `None` if it has none.
-        group: Whom it is of; cases of one group never part in a split.
-        anatomy: A label map of its structures; it may stand for the images where these are
-            synthesised.
-        brain: A mask of its brain.
-        contrast: What its image shows, such as ``T1``; empty if nobody says.
-    """
-
-    name: str
-    images: tuple[Path, ...]
-    label: Path | None = None
-    group: str | None = None
-    anatomy: Path | None = None
-    brain: Path | None = None
-    contrast: str = ""
-
-    @property
-    def files(self) -> list[Path]:
-        """List all its files, images first."""
-        others = (self.label, self.anatomy, self.brain)
-        return [*self.images, *(path for path in others if path is not None)]
+__all__ = [
+    "Case",
+    "find_cases",
+    "items",
+    "label_values",
+    "read_dataset_json",
+    "require_usable",
+    "select_cases",
+    "stem",
+]
 
 
-def find_cases(source: str | Path, groups: str | Path | None = None) -> list[Case]:
+def find_cases(
+    source: str | Path,
+    groups: str | Path | None = None,
+    channels: Sequence[str] = (),
+    *,
+    optional_channels: bool = False,
+) -> list[Case]:
     """Find the cases of a source.
 
     Args:
         source: A NIfTI file; a folder, searched for NIfTI files; a ``dataset.json`` of the Medical
-            Segmentation Decathlon or its folder; or a CSV with the columns ``image`` and, as
-            there are, ``label``, ``name`` and ``group``, whose paths are relative to it.
+            Segmentation Decathlon or of nnU-Net, or its folder; or a CSV with the columns ``image``
+            and, as there are, ``label``, ``name`` and ``group``, whose paths are relative to it.
+            For several channels also a folder of cases as in BraTS, or a CSV with a column for
+            each channel.
         groups: A CSV with the columns ``case`` and ``group``; `None`: ``cases.csv`` beside a
             ``dataset.json``, if it is there.
+        channels: What a network takes, in its order.
+        optional_channels: Whether a case may lack some of them.
 
     Returns:
         The cases, by name.
@@ -67,9 +61,13 @@ def find_cases(source: str | Path, groups: str | Path | None = None) -> list[Cas
     path = Path(source)
     if not path.exists():
         raise DataError(f"{path} does not exist; give a file, a folder, a dataset.json or a CSV")
-    cases = _finder(path)(path)
-    if groups is not None:
-        cases = _with_groups(cases, Path(groups))
+    if is_raw(path) or len(channels) > 1:
+        cases = channel_cases(path, channels, optional_channels=optional_channels)
+    else:
+        cases = _finder(path)(path)
+    table = _table_beside(path) if groups is None else Path(groups)
+    if table is not None:
+        cases = _with_groups(cases, table)
     if not cases:
         raise DataError(f"{path} holds no NIfTI file (*.nii, *.nii.gz) and no dataset.json")
     _require_distinct(cases, path)
@@ -81,7 +79,10 @@ def items(
     source: str | Path | Sequence[Case],
     split: str | Path | None = None,
     part: str | None = None,
+    channels: Sequence[str] = (),
     *,
+    optional_channels: bool = False,
+    divides: bool = False,
     with_labels: bool = True,
 ) -> list[dict[str, Any]]:
     """List cases as MONAI takes them, once every one of them was found usable.
@@ -93,16 +94,24 @@ def items(
         source: What `find_cases` takes, or cases.
         split: A file that `volseg.data.splits.write_split` wrote; `None` takes every case.
         part: Part of the split, such as ``training``.
+        channels: What a network takes, in its order.
+        optional_channels: Whether a case may lack some of them.
+        divides: Whether the cases are divided by group if there is no such file.
         with_labels: Whether to list and check the labels.
 
     Returns:
         ``{"image": path, "label": path}`` for each case and no other key; the label only where
-        there is one, the image a list if it has several channels.
+        there is one, the image a list if it has several files. For several channels also
+        ``"channels"``, the names of those that there are.
     """
     is_source = isinstance(source, (str, Path))
-    cases = find_cases(source) if isinstance(source, (str, Path)) else list(source)
+    cases = (
+        find_cases(source, None, channels, optional_channels=optional_channels)
+        if isinstance(source, (str, Path))
+        else list(source)
+    )
     if split is not None:
-        cases = select_cases(cases, Path(split), part)
+        cases = select_cases(cases, Path(split), part, divides=divides)
     if not with_labels:
         cases = [replace(case, label=None) for case in cases]
     values = label_values(str(source)) if is_source and with_labels else None
@@ -118,26 +127,9 @@ def require_usable(case: Case, values: Collection[int] | None = None) -> None:
         case: The case.
         values: The label values that the data set knows; `None`: any whole number from 0.
     """
-    for image in case.images:
-        read_grid(image)
-        if case.label is not None:
-            check_pair(image, case.label, values)
-
-
-def stem(path: str | Path) -> str:
-    """Give a path without ``.nii`` or ``.nii.gz``.
-
-    Args:
-        path: The path.
-
-    Returns:
-        The path up to the ending, with ``/`` between folders.
-
-    Examples:
-        >>> stem("a/b.c.nii.gz")
-        'a/b.c'
-    """
-    return Path(path).as_posix().removesuffix(".gz").removesuffix(".nii")
+    grid = case_grid(case)
+    if case.label is not None:
+        check_label(grid, case.label, values)
 
 
 def _finder(path: Path) -> Callable[[Path], list[Case]]:
@@ -200,6 +192,8 @@ def label_values(source: str | Path) -> dict[int, str] | None:
         DataError: If a value is not a whole number.
     """
     path = Path(source)
+    if is_raw(path):
+        return raw_label_values(path)
     if _finder(path) is not _read_decathlon:
         return None
     labels = read_dataset_json(path).get("labels")
@@ -220,8 +214,7 @@ def _read_decathlon(path: Path) -> list[Case]:
             raise DataError(f"{path}: {entry!r} under 'training' names no image")
         image, label = root / entry["image"], entry.get("label")
         cases.append(Case(stem(image.name), (image,), root / label if label else None))
-    table = root / "cases.csv"
-    return _with_groups(cases, table) if table.is_file() else cases
+    return cases
 
 
 def _read_csv(path: Path) -> list[Case]:
@@ -235,6 +228,13 @@ def _read_csv(path: Path) -> list[Case]:
         facts = row.get("group") or None, anatomy, brain, row.get("contrast") or ""
         cases.append(Case(name, () if image is None else (image,), label, *facts))
     return cases
+
+
+def _table_beside(path: Path) -> Path | None:
+    """Give the table of groups beside a ``dataset.json``."""
+    root = path.parent if path.suffix == ".json" else path
+    names = ("dataset.json", "cases.csv") if root == path else ("cases.csv",)
+    return root / "cases.csv" if all((root / name).is_file() for name in names) else None
 
 
 def _with_groups(cases: Sequence[Case], table: Path) -> list[Case]:
@@ -265,36 +265,11 @@ def _require_files(cases: Sequence[Case], source: Path) -> None:
         raise DataError(f"{source}: {lost[0]} does not exist ({len(lost)} of {len(files)} files)")
 
 
-def select_cases(cases: Sequence[Case], split: Path, part: str | None) -> list[Case]:
-    """Take the cases of one part of a split.
-
-    Args:
-        cases: All cases.
-        split: The file of the split.
-        part: The part, such as ``training``.
-
-    Returns:
-        Its cases, in its order.
-
-    Raises:
-        DataError: If there is no such part, or a case of it is not there.
-    """
-    parts = read_split(split)
-    if part not in parts:
-        raise DataError(f"{split} has no part {part!r}; it has {', '.join(parts)}")
-    known = {case.name: case for case in cases}
-    lost = [name for name in parts[part] if name not in known]
-    if lost:
-        raise DataError(
-            f"{split} names {lost[0]} ({len(lost)} of {len(parts[part])} cases), which the data"
-            " lacks; give the data that was split"
-        )
-    return [known[name] for name in parts[part]]
-
-
 def _item(case: Case) -> dict[str, Any]:
     images = [str(path) for path in case.images]
     if not images:
         raise DataError(f"{case.name} has no image; a label map alone serves in a simulation only")
     item: dict[str, Any] = {"image": images[0] if len(images) == 1 else images}
+    if case.channels:
+        item["channels"] = list(case.channels)
     return item if case.label is None else {**item, "label": str(case.label)}

@@ -90,5 +90,49 @@ class RequireClassesd(MapTransform):
         return dict(data)
 
 
+class MapLabelsd(MapTransform):
+    """Turns the label values of a data set into classes; a value that nobody named is refused.
+
+    Args:
+        keys: Keys of the labels, whole numbers, ``(1, D, H, W)`` each.
+        label_map: Class of each value; the background, 0, stays 0 unless it is named. JSON has only
+            text for keys, so ``{"4": 3}`` is the same as ``{4: 3}``.
+    """
+
+    def __init__(
+        self, keys: Sequence[Hashable] | Hashable, label_map: Mapping[int, int] | Mapping[str, int]
+    ) -> None:
+        super().__init__(keys)
+        self.label_map = {0: 0, **{int(value): new for value, new in label_map.items()}}
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Map the labels of one case.
+
+        Args:
+            data: The case.
+
+        Returns:
+            The case.
+
+        Raises:
+            DataError: If a label holds a value that the map does not name.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            label = convert_to_tensor(result[key], track_meta=True)
+            values = label.as_subclass(Tensor)
+            found = torch.unique(values).tolist()
+            if unknown := [value for value in found if value not in self.label_map]:
+                raise DataError(
+                    f"{_name(label, key)} holds the value {unknown[0]}, and the label map names"
+                    f" {', '.join(map(str, self.label_map))}; choose the preset of the data set"
+                )
+            table = torch.zeros(int(max(self.label_map)) + 1, dtype=values.dtype)
+            for value, new in self.label_map.items():
+                table[value] = new
+            result[key] = convert_to_dst_type(table[values.long()], label, dtype=values.dtype)[0]
+        return result
+
+
 def _name(label: Any, key: Hashable) -> str:
     return str(getattr(label, "meta", {}).get("filename_or_obj", key))

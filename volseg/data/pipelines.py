@@ -1,6 +1,6 @@
 """The pipelines that every bundle shares: preprocessing, augmentation, postprocessing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from monai.transforms import (
     SpatialPadd,
 )
 
-from volseg.data.labels import RequireClassesd, RoundLabeld
+from volseg.data.channels import PlaceChannelsd
+from volseg.data.labels import MapLabelsd, RequireClassesd, RoundLabeld
 from volseg.data.loading import Pipeline, RequireSameGridd
 from volseg.data.spacing import IsolatedSpacingd
+from volseg.transforms.channel_dropout import RandDropChannelsd, blank_channels
 from volseg.transforms.crops import RandBalancedCropd, as_plain
 from volseg.transforms.intensity import NormalizeForegroundd, ReplaceNonFinited
 
@@ -40,6 +42,8 @@ def preprocessing(
     spacing: Sequence[float] | None = None,
     normalizer: Callable[[Any], Any] | None = None,
     axcodes: str = "RAS",
+    channels: Sequence[str] = (),
+    label_map: Mapping[str, int] | None = None,
 ) -> Compose:
     """Build what brings a file to the network: read, reorient, resample, normalise.
 
@@ -51,6 +55,9 @@ def preprocessing(
         spacing: Voxel edge along each axis, in mm; `None` keeps each volume's own.
         normalizer: Normalises the images' intensities; `None`: z-score over the foreground.
         axcodes: Where the axes point, as in ``RAS``.
+        channels: What the network takes, if it takes several and a case may lack some: they are
+            put into this order, with zeros for those that are missing.
+        label_map: Class of each label value of the data set; `None`: values are classes.
 
     Returns:
         The transform; images become float32 ``(C, X, Y, Z)`` and remember their affine, labels are
@@ -64,7 +71,7 @@ def preprocessing(
         if spacing is None
         else [IsolatedSpacingd(keys, tuple(spacing), mode=mode, dtype=np.float32)]
     )
-    steps = [
+    steps: list[Any] = [
         LoadImaged(keys=keys, image_only=True),
         EnsureChannelFirstd(keys=keys),
         *[RequireSameGridd(images[0], key) for key in labels],
@@ -74,7 +81,9 @@ def preprocessing(
         *resample,
         normalizer or NormalizeForegroundd(keys=images),
         EnsureTyped(keys=images, dtype=torch.float32),
+        *([PlaceChannelsd(images, channels)] if len(channels) > 1 else []),
         *[RoundLabeld(key) for key in labels],
+        *([MapLabelsd(labels, label_map)] if labels and label_map is not None else []),
     ]
     return Pipeline(steps)
 
@@ -87,6 +96,8 @@ def augmentation(
     rotation: float = 15.0,
     scale: float = 0.15,
     intensity: float = 0.3,
+    drop_channels: float | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> Compose:
     """Build the random transform from a preprocessed case to a training crop.
 
@@ -101,6 +112,10 @@ def augmentation(
         rotation: Largest angle about each axis, in degrees.
         scale: Largest relative change of size along each axis.
         intensity: Largest change of brightness and contrast, in standard deviations.
+        drop_channels: Probability that a random set of channels is lost; `None`: there is one
+            channel. The channels then change brightness each for itself.
+        class_weights: How often a crop is drawn around each class, background first; `None`: the
+            background never, all others alike.
 
     Returns:
         The transform, with ``set_random_state``.
@@ -108,12 +123,14 @@ def augmentation(
     keys = ["image", LABEL]
     angle = rotation * torch.pi / 180
     classes = [] if num_classes is None else [RequireClassesd(LABEL, num_classes)]
+    is_dropped = drop_channels is not None
     return Pipeline(
         [
             *classes,
             as_plain,
             SpatialPadd(keys=keys, spatial_size=tuple(patch_size), mode=["edge", "constant"]),
-            RandBalancedCropd(keys, patch_size),
+            RandBalancedCropd(keys, patch_size, weights=class_weights),
+            *([] if drop_channels is None else [RandDropChannelsd("image", drop_channels)]),
             *[RandFlipd(keys=keys, prob=0.5, spatial_axis=axis) for axis in flip_axes],
             RandAffined(
                 keys=keys,
@@ -123,13 +140,22 @@ def augmentation(
                 mode=["bilinear", "nearest"],
                 padding_mode="border",
             ),
-            RandScaleIntensityd(keys=["image"], factors=intensity, prob=0.3),
-            RandShiftIntensityd(keys=["image"], offsets=intensity, prob=0.3),
-            RandAdjustContrastd(keys=["image"], prob=0.3, gamma=(0.7, 1.5)),
-            RandGaussianNoised(keys=["image"], prob=0.2, std=0.2),
+            *_intensities(intensity, channel_wise=is_dropped),
+            *([blank_channels] if is_dropped else []),
             EnsureTyped(keys=keys, dtype=torch.float32, track_meta=False),
         ]
     )
+
+
+def _intensities(amount: float, *, channel_wise: bool) -> list[Any]:
+    """Build the random changes of brightness, contrast and noise."""
+    keys = ["image"]
+    return [
+        RandScaleIntensityd(keys=keys, factors=amount, prob=0.3, channel_wise=channel_wise),
+        RandShiftIntensityd(keys=keys, offsets=amount, prob=0.3, channel_wise=channel_wise),
+        RandAdjustContrastd(keys=keys, prob=0.3, gamma=(0.7, 1.5)),
+        RandGaussianNoised(keys=keys, prob=0.2, std=0.2),
+    ]
 
 
 def postprocessing(

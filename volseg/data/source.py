@@ -16,11 +16,14 @@ class Source:
         name: Where it lies below the input, without ending; ``/`` between folders.
         files: One file, or the instances of one DICOM series.
         format: ``nifti``, ``nrrd``, ``metaimage`` or ``dicom``.
+        channel: What it shows, in the words of the network that is to read it; empty if nobody
+            asks.
     """
 
     name: str
     files: tuple[Path, ...]
     format: str
+    channel: str = ""
 
 
 @dataclass(frozen=True)

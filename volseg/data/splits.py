@@ -8,6 +8,12 @@ from typing import Protocol, TypeVar
 
 from volseg.errors import DataError
 
+VALIDATION = 0.2
+"""Fraction of the groups that validates where nobody has said which."""
+
+ATTEMPTS = 20
+"""Seeds to try until both parts have a case; few groups may all fall into one."""
+
 
 class Named(Protocol):
     """What can be split."""
@@ -54,6 +60,66 @@ def split_cases(
             f"no case of {len(cases)} falls into {empty[0]!r}; use another seed or more cases"
         )
     return parts
+
+
+def divide_cases(cases: Sequence[Member]) -> dict[str, list[Member]]:
+    """Divide cases by group, so that one in five groups validates.
+
+    A group's place is decided by its name, so that new cases do not move old ones.
+
+    Args:
+        cases: The cases.
+
+    Returns:
+        The cases of ``training`` and ``validation``.
+
+    Raises:
+        DataError: If there are fewer than two groups.
+    """
+    if len({case.group or case.name for case in cases}) < 2:
+        raise DataError(
+            f"{len(cases)} labelled case(s) of one group cannot be divided into training and"
+            " validation; give cases of at least two"
+        )
+    fractions = {"training": 1 - VALIDATION, "validation": VALIDATION}
+    for seed in range(ATTEMPTS):
+        try:
+            return split_cases(cases, fractions, seed)
+        except DataError:
+            continue
+    raise DataError(f"{len(cases)} cases do not fall into two parts; give a split of your own")
+
+
+def select_cases(
+    cases: Sequence[Member], split: Path, part: str | None, *, divides: bool = False
+) -> list[Member]:
+    """Take the cases of one part of a split.
+
+    Args:
+        cases: All cases.
+        split: The file of the split.
+        part: The part, such as ``training``.
+        divides: Whether the cases are divided by group if there is no such file.
+
+    Returns:
+        Its cases, in its order.
+
+    Raises:
+        DataError: If there is no such part, or a case of it is not there.
+    """
+    if divides and not split.is_file():
+        return divide_cases(cases)[str(part)]
+    parts = read_split(split)
+    if part not in parts:
+        raise DataError(f"{split} has no part {part!r}; it has {', '.join(parts)}")
+    known = {case.name: case for case in cases}
+    lost = [name for name in parts[part] if name not in known]
+    if lost:
+        raise DataError(
+            f"{split} names {lost[0]} ({len(lost)} of {len(parts[part])} cases), which the data"
+            " lacks; give the data that was split"
+        )
+    return [known[name] for name in parts[part]]
 
 
 def write_split(path: Path, parts: Mapping[str, Sequence[Named]]) -> None:

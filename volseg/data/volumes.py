@@ -138,11 +138,27 @@ def check_pair(
 
     Returns:
         The values that the label holds.
+    """
+    return check_label(read_grid(image), label, values)
+
+
+def check_label(
+    grid: NamedGrid, label: str | Path, values: Collection[int] | None = None
+) -> list[int]:
+    """Refuse a label that does not lie on a grid, or holds values that nobody declared.
+
+    Args:
+        grid: Name, shape and affine of its image.
+        label: File of the label.
+        values: The values that the data set knows; `None`: any whole number from 0.
+
+    Returns:
+        The values that the label holds.
 
     Raises:
         DataError: If a file cannot be read, or the label holds other values.
     """
-    require_same_grid(read_grid(image), read_grid(label))
+    require_same_grid(grid, read_grid(label))
     found = read_label_values(label)
     unknown = sorted(set(found) - set(found if values is None else values))
     if unknown:

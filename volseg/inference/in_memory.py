@@ -11,6 +11,7 @@ An image is one of
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,11 +42,12 @@ LPS_TO_RAS = np.diag([-1.0, -1, 1, 1])
 class PredictsImages(Protocol):
     """What segments an image in memory, as `volseg.Predictor` does."""
 
-    def predict_image(self, *channels: Any) -> Any:
+    def predict_image(self, *images: Any, channels: Sequence[str] = ()) -> Any:
         """Segment an image.
 
         Args:
-            *channels: The image, or one for each channel of the network.
+            *images: The image, or one for each channel.
+            channels: What each of them shows.
 
         Returns:
             Its label map, of the same kind.
@@ -68,21 +70,32 @@ def is_in_memory(inputs: Any) -> bool:
     return any(not isinstance(each, (str, Path)) for each in inputs)
 
 
-def segment_images(inputs: Any, predictor: PredictsImages, channels: Sequence[str]) -> Any:
+def segment_images(
+    inputs: Any,
+    predictor: PredictsImages,
+    channels: Sequence[str],
+    *,
+    optional_channels: bool = False,
+) -> Any:
     """Segment one image in memory or a list of them.
 
     Args:
         inputs: An image; for a network of several channels, the image of each by name; or a list.
         predictor: What segments an image.
         channels: What the network takes, in its order.
+        optional_channels: Whether an image may lack some of them.
 
     Returns:
         The label map, of the kind of the image; of a list, a list.
     """
     if isinstance(inputs, list):
-        return [segment_images(each, predictor, channels) for each in inputs]
+        return [
+            segment_images(each, predictor, channels, optional_channels=optional_channels)
+            for each in inputs
+        ]
     if isinstance(inputs, Mapping):
-        return predictor.predict_image(*_in_order(inputs, channels))
+        images = _in_order(inputs, channels, optional_channels=optional_channels)
+        return predictor.predict_image(*images.values(), channels=list(images))
     return predictor.predict_image(inputs)
 
 
@@ -112,6 +125,28 @@ def readings_of(image: Any) -> tuple[Reading, ...]:
     )
 
 
+def with_channels(readings: Sequence[Reading], channels: Sequence[str]) -> tuple[Reading, ...]:
+    """Name the channels of images.
+
+    Args:
+        readings: One for each channel.
+        channels: What each of them shows.
+
+    Returns:
+        The same, with their names.
+
+    Raises:
+        DataError: If there are more or fewer names than channels.
+    """
+    if len(readings) != len(channels):
+        raise DataError(
+            f"{len(readings)} channels and {len(channels)} names ({', '.join(channels)}); give each"
+            " channel one"
+        )
+    pairs = zip(readings, channels, strict=True)
+    return tuple(replace(each, source=replace(each.source, channel=name)) for each, name in pairs)
+
+
 def labels_like(labels: NDArray[Any], image: Any, warnings: Sequence[str] = ()) -> Any:
     """Give a label map as an image of the same kind as another.
 
@@ -137,12 +172,17 @@ def labels_like(labels: NDArray[Any], image: Any, warnings: Sequence[str] = ()) 
     return _nibabel_like(labels, image)
 
 
-def _in_order(images: Mapping[str, Any], channels: Sequence[str]) -> list[Any]:
-    """Bring the images of channels into the network's order."""
+def _in_order(
+    images: Mapping[str, Any], channels: Sequence[str], *, optional_channels: bool
+) -> dict[str, Any]:
+    """Bring the images of channels into the network's order and words."""
     given = {canonical(name): image for name, image in images.items()}
-    if sorted(given) != sorted(map(canonical, channels)) or len(given) != len(images):
-        raise DataError(f"channels are {', '.join(images)}; give {', '.join(channels)}")
-    return [given[canonical(name)] for name in channels]
+    wanted = {canonical(name): name for name in channels}
+    is_fit = given.keys() <= wanted.keys() if optional_channels else given.keys() == wanted.keys()
+    if not given or not is_fit or len(given) != len(images):
+        some = "some of " if optional_channels else ""
+        raise DataError(f"channels are {', '.join(images)}; give {some}{', '.join(channels)}")
+    return {name: given[key] for key, name in wanted.items() if key in given}
 
 
 def _is_pair(image: Any) -> bool:

@@ -22,7 +22,8 @@ class Prediction:
         grid: Grid of the image.
         source: File of the image.
         warnings: What is unusual about the image, or about what was found in it.
-        findings: What the bundle's guard has measured, as plain values.
+        findings: What the bundle's guard has measured, and which channels were used where some may
+            be missing, as plain values.
         reading: The image.
         confidence: Mean probability of the chosen class over all that is not background; `None`:
             there is nothing else.

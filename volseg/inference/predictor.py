@@ -21,7 +21,7 @@ from volseg.data.source import Source
 from volseg.errors import BundleError, DataError
 from volseg.inference.computation import Computation
 from volseg.inference.engine import Engine
-from volseg.inference.in_memory import KINDS, labels_like, readings_of
+from volseg.inference.in_memory import KINDS, labels_like, readings_of, with_channels
 from volseg.inference.memory import Ceiling
 from volseg.inference.outputs.maps import map_path, write_map
 from volseg.inference.outputs.segmentation import write_segmentation
@@ -138,11 +138,13 @@ class Predictor:
         labels: NDArray[np.integer] = self.predict_image((values, affine))
         return labels
 
-    def predict_image(self, *channels: Any) -> Any:
+    def predict_image(self, *images: Any, channels: Sequence[str] = ()) -> Any:
         """Segment an image in memory, of any kind that `volseg.inference.in_memory` lists.
 
         Args:
-            *channels: The image; for a network of several channels one for each, in its order.
+            *images: The image; for a network of several channels one for each, in its order.
+            channels: What each of them shows, if the network can do without some; none: they are
+                all of its channels.
 
         Returns:
             Its label map on its own grid, of the kind of the first.
@@ -150,11 +152,13 @@ class Predictor:
         Raises:
             DataError: If it is no volume, or there is none.
         """
-        if not channels:
+        if not images:
             raise DataError(f"no image; give {KINDS}")
-        readings = tuple(reading for each in channels for reading in readings_of(each))
+        readings = tuple(reading for each in images for reading in readings_of(each))
+        if channels:
+            readings = with_channels(readings, channels)
         found = self.infer(Loaded(readings, prepare(self._from_memory, readings)))
-        return labels_like(found.labels, channels[0], found.warnings)
+        return labels_like(found.labels, images[0], found.warnings)
 
     def load(self, source: str | Path | Source | Sequence[Source]) -> Loaded:
         """Read an image and bring it to the network's grid.
@@ -193,19 +197,19 @@ class Predictor:
         Returns:
             Its label map, on its own grid.
         """
-        notes = [note for each in case.readings for note in each.warnings]
         prepared, reading = case.prepared, case.readings[0]
+        notes = [note for each in case.readings for note in each.warnings] + prepared.notes
         self.engine.on_window = self.on_window
         needs_all = self.guard is not None
         found = self.engine.run(prepared, self.ceiling, self.scratch, needs_all=needs_all)
-        labels, findings = found.labels, {}
+        labels, findings = found.labels, prepared.findings
         if self.guard is not None and found.probabilities is not None:
             affine = np.asarray(prepared.grid.affine)
             evidence = Evidence(
                 labels, prepared.native, found.probabilities, prepared.image, affine
             )
             verdict = self.guard.judge(evidence)
-            labels, findings = verdict.labels, dict(verdict.findings)
+            labels, findings = verdict.labels, {**findings, **verdict.findings}
             notes += verdict.warnings
         return Prediction(
             labels,

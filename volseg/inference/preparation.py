@@ -11,6 +11,7 @@ from monai.transforms import Compose, LoadImage, LoadImaged
 from numpy.typing import NDArray
 from torch import Tensor
 
+from volseg.data.channels import CHANNELS, MISSING
 from volseg.data.geometry import Grid
 from volseg.data.loading import Pipeline
 from volseg.data.source import Reading
@@ -31,11 +32,28 @@ class Prepared:
         image: ``(C, X, Y, Z)``.
         grid: Where its voxels lie.
         native: Where the voxels of the image's file lie.
+        channels: Which of the network's channels the image has; empty if they have no
+            places of their own.
+        missing: Those that it lacks, for which zeros stand.
     """
 
     image: Tensor
     grid: Grid
     native: Grid
+    channels: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def findings(self) -> dict[str, Any]:
+        """Say which channels are used, as plain values."""
+        return {"channels": list(self.channels)} if self.channels else {}
+
+    @property
+    def notes(self) -> list[str]:
+        """Say what is missing."""
+        if not self.missing:
+            return []
+        return [f"has {', '.join(self.channels)}; zeros stand for {', '.join(self.missing)}"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +111,10 @@ def prepare(preprocessing: Preprocessing, readings: Sequence[Reading]) -> Prepar
         raise DataError(f"preprocessing gave {tuple(image.shape)}; it must give (C, X, Y, Z)")
     affine = np.asarray(image.affine.cpu(), dtype=np.float64)
     native = Grid(tuple(first.values.shape), first.affine)
-    return Prepared(image.as_subclass(Tensor), Grid(tuple(image.shape[1:]), affine), native)
+    grid = Grid(tuple(image.shape[1:]), affine)
+    is_placed = MISSING in image.meta
+    names = [tuple(image.meta[key]) if is_placed else () for key in (CHANNELS, MISSING)]
+    return Prepared(image.as_subclass(Tensor), grid, native, *names)
 
 
 def _named(reading: Reading) -> tuple[str, tuple[int, ...], NDArray[np.float64]]:
@@ -104,12 +125,15 @@ def _as_metatensor(readings: Sequence[Reading]) -> MetaTensor:
     """Give what MONAI's `LoadImage` would have given."""
     volumes = [np.ascontiguousarray(reading.values, dtype=np.float32) for reading in readings]
     values = volumes[0] if len(volumes) == 1 else np.stack(volumes)
-    meta = {
+    meta: dict[str, Any] = {
         "filename_or_obj": str(readings[0].files[0]),
         "original_channel_dim": float("nan") if len(volumes) == 1 else 0,
         "original_affine": readings[0].affine,
         "spatial_shape": np.asarray(volumes[0].shape),
         "space": "RAS",
     }
+    channels = [reading.source.channel for reading in readings]
+    if all(channels):
+        meta[CHANNELS] = channels
     affine = torch.from_numpy(np.array(readings[0].affine, dtype=np.float64))
     return MetaTensor(torch.from_numpy(values), affine=affine, meta=meta)

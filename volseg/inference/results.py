@@ -24,7 +24,8 @@ class CaseResult:
         warnings: What is unusual about the image, or about what was found in it.
         volumes_ml: Volume of each class in mL.
         seconds: Time that it took.
-        findings: What the bundle's guard has measured; its ``summary`` is a line of the report.
+        findings: What the bundle's guard has measured, whose ``summary`` is a line of the report,
+            and the ``channels`` that were used, where some may be missing.
         flags: What a person should look at first, as of the report.
         input_hash: SHA-256 of the image's files.
         run_hash: Hash of the bundle and the options.

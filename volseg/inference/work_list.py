@@ -5,7 +5,7 @@ output. In BIDS derivatives the mask has the name that the standard gives it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -30,6 +30,7 @@ class Selection:
             habit.
         layout: ``auto``, or what folders are: ``folder``, ``decathlon``, ``nnunet`` or ``bids``.
         ending: One of `ENDINGS`.
+        optional_channels: Whether a case may lack some of the channels.
         maps: What else is written of each case.
     """
 
@@ -37,6 +38,7 @@ class Selection:
     channel_map: Mapping[str, str] = field(default_factory=dict)
     layout: str = "auto"
     ending: str = "nii.gz"
+    optional_channels: bool = False
     maps: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -104,7 +106,11 @@ def list_jobs(
                 " for images; use another"
             )
     cases = find_scans(
-        inputs, chosen.channels, layout=chosen.layout, channel_map=chosen.channel_map
+        inputs,
+        chosen.channels,
+        layout=chosen.layout,
+        channel_map=chosen.channel_map,
+        optional_channels=chosen.optional_channels,
     )
     jobs = [_make_job(case, output, chosen) for case in cases]
     sources = {path.resolve() for job in jobs for path in job.files}
@@ -129,7 +135,7 @@ def _lies_in(path: Path, folder: Path) -> bool:
 
 
 def _make_job(case: ScanCase, output: Path, selection: Selection) -> Job:
-    sources = tuple(case.sources.values())
+    sources = tuple(replace(source, channel=channel) for channel, source in case.sources.items())
     first = sources[0].files[0]
     shown = first.parent if sources[0].format == "dicom" else first
     own = bids_output_name(case) if selection.layout == "bids" else case.name

@@ -6,6 +6,7 @@ from typing import Any
 
 from volseg.bundle import Bundle
 from volseg.data.cases import Case, find_cases
+from volseg.data.listing.sequences import canonical
 from volseg.errors import DataError, VolsegError
 from volseg.networks.card import seen_cases
 from volseg.networks.weights import read_card
@@ -64,7 +65,11 @@ def finetune(
         DataError: If no case has a label, or the encoder was pretrained on validation cases.
     """
     found, folder = Bundle.find(bundle), Path(output)
-    cases, notes = trainable_cases(find_cases(data), found)
+    asked = found.raw_config("train", overrides or {})
+    is_optional = asked.get("optional_channels") is True
+    channels = asked.get("channels", ())
+    every = find_cases(data, None, channels, optional_channels=is_optional)
+    cases, notes = trainable_cases(every, found)
     if not cases:
         raise DataError(f"{data} holds no labelled case; fine-tuning needs labels")
     parts = fitting_split(cases, found, split) or divide(cases)
@@ -72,7 +77,7 @@ def finetune(
     arguments: dict[str, Any] = {"dataset_dir": str(Path(data).resolve())}
     inputs = [path for case in cases for path in case.files]
     counts = [f"{len(parts[part])} {part}" for part in PARTS]
-    notes = [f"{' and '.join(counts)} cases", *notes]
+    notes = [f"{' and '.join(counts)} cases", *notes, *_channel_notes(cases, channels)]
     options = options or TrainingOptions()
     if encoder is not None:
         require_unseen(encoder, parts["validation"], is_allowed=options.is_transductive)
@@ -98,6 +103,15 @@ def trainable_cases(cases: Sequence[Case], bundle: Bundle) -> tuple[list[Case], 
         return labelled, []
     counts = f"{len(labelled)} cases have a label, {len(cases) - len(labelled)} have none"
     return list(cases), [f"{counts} and are taken for healthy"]
+
+
+def _channel_notes(cases: Sequence[Case], channels: Sequence[str]) -> list[str]:
+    """Say how many cases have each channel, if it matters."""
+    if len(channels) < 2:
+        return []
+    own = [[canonical(name) for name in case.channels] for case in cases]
+    counts = [f"{name} in {sum(canonical(name) in names for names in own)}" for name in channels]
+    return [f"channels of {len(cases)} cases: {', '.join(counts)}; those missing are zeros"]
 
 
 def require_unseen(encoder: str | Path, validation: Sequence[str], *, is_allowed: bool) -> None:

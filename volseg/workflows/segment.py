@@ -140,7 +140,12 @@ def segment(
         config = found.raw_config("inference", options)
         computation = replace(how, maps=()).computation(config)
         predictor = Loader(found.root, options, how.ceiling, computation).load(device)
-        return segment_images(inputs, predictor, config.get("channels", ()))
+        return segment_images(
+            inputs,
+            predictor,
+            config.get("channels", ()),
+            optional_channels=config.get("optional_channels") is True,
+        )
     if output is None:
         raise DataError("no folder for the masks; give an output")
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
@@ -217,7 +222,10 @@ class _Plan:
         """List the cases."""
         how = self.how
         channels = self.config.get("channels", ())
-        selection = Selection(channels, how.channel_map, how.layout, how.ending, maps=how.maps)
+        is_optional = self.config.get("optional_channels") is True
+        selection = Selection(
+            channels, how.channel_map, how.layout, how.ending, is_optional, how.maps
+        )
         return list_jobs(
             self.inputs, self.folder, selection, overwrite=overwrite, resume=how.resume
         )

@@ -5,18 +5,12 @@ from pathlib import Path
 
 from volseg.bundle import Bundle, is_bundle
 from volseg.data.cases import Case
-from volseg.data.splits import read_split, split_cases
+from volseg.data.splits import divide_cases, read_split
 from volseg.errors import BundleError, DataError
 
 SPLIT = "configs/split.json"
 
 PARTS = ("training", "validation")
-
-VALIDATION = 0.2
-"""Fraction of the groups that validates where nobody has said which."""
-
-ATTEMPTS = 20
-"""Seeds to try until both parts have a case; few groups may all fall into one."""
 
 Split = dict[str, list[str]]
 """Names of the cases of each part."""
@@ -56,30 +50,14 @@ def fitting_split(
 def divide(cases: Sequence[Case]) -> Split:
     """Divide cases by group, so that one in five groups validates.
 
-    A group's place is decided by its name, so that new cases do not move old ones.
-
     Args:
-        cases: The cases.
+        cases: The cases, of at least two groups.
 
     Returns:
         The split.
-
-    Raises:
-        DataError: If there are fewer than two groups.
     """
-    if len({case.group or case.name for case in cases}) < len(PARTS):
-        raise DataError(
-            f"{len(cases)} labelled case(s) of one group cannot be divided into training and"
-            " validation; give cases of at least two"
-        )
-    fractions = {"training": 1 - VALIDATION, "validation": VALIDATION}
-    for seed in range(ATTEMPTS):
-        try:
-            parts = split_cases(cases, fractions, seed)
-        except DataError:
-            continue
-        return {part: [case.name for case in members] for part, members in parts.items()}
-    raise DataError(f"{len(cases)} cases do not fall into two parts; give a split of your own")
+    parts = divide_cases(cases)
+    return {part: [case.name for case in members] for part, members in parts.items()}
 
 
 def _find(given: str | Path) -> Path:

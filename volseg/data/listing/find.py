@@ -19,6 +19,7 @@ def find_scans(
     *,
     layout: str = "auto",
     channel_map: Mapping[str, str] | None = None,
+    optional_channels: bool = False,
 ) -> list[ScanCase]:
     """Find what to segment; no image is read.
 
@@ -32,6 +33,7 @@ def find_scans(
         layout: ``auto``, or what folders are: ``folder``, ``decathlon``, ``nnunet`` or ``bids``.
         channel_map: For each channel the end of a file's name, such as ``_T1_Gd``, or a pattern,
             where names follow no habit.
+        optional_channels: Whether a case may lack some of the channels.
 
     Returns:
         The cases in the order of the inputs, each once, with distinct names. One that cannot be
@@ -46,7 +48,7 @@ def find_scans(
     finder = Finder(channels, layout, Naming(channel_map))
     images = [image for given in inputs for image in finder.find(Path(given))]
     _require_whole_series(images)
-    cases = distinct_cases(make_cases(images, channels))
+    cases = distinct_cases(make_cases(images, channels, optional_channels=optional_channels))
     if not cases:
         raise DataError(
             f"none of {len(images)} images shows {', '.join(channels)}; rename them or give a"

@@ -19,13 +19,16 @@ logger = logging.getLogger(__name__)
 Group = list[FoundImage]
 
 
-def make_cases(images: Iterable[FoundImage], channels: Sequence[str] = ()) -> list[ScanCase]:
+def make_cases(
+    images: Iterable[FoundImage], channels: Sequence[str] = (), *, optional_channels: bool = False
+) -> list[ScanCase]:
     """Make cases of images.
 
     Args:
         images: The images.
         channels: What a network takes, in its order; empty: each image is a case, but where a
             data set says which channels make one.
+        optional_channels: Whether a case may lack some of them.
 
     Returns:
         The cases, in the order of their first images.
@@ -48,7 +51,7 @@ def make_cases(images: Iterable[FoundImage], channels: Sequence[str] = ()) -> li
         elif len(channels) == 1:
             cases += _for_one_channel(members, channels[0])
         else:
-            cases += _for_channels(members, channels)
+            cases += _for_channels(members, channels, optional_channels=optional_channels)
     return cases
 
 
@@ -94,7 +97,9 @@ def _misfit(image: FoundImage, key: str) -> str | None:
     return None if is_fit else f"shows {image.channel}, and {key} is wanted"
 
 
-def _for_channels(images: Sequence[FoundImage], channels: Sequence[str]) -> list[ScanCase]:
+def _for_channels(
+    images: Sequence[FoundImage], channels: Sequence[str], *, optional_channels: bool = False
+) -> list[ScanCase]:
     groups: dict[str, Group] = defaultdict(list)
     unknown = []
     for image in images:
@@ -104,27 +109,37 @@ def _for_channels(images: Sequence[FoundImage], channels: Sequence[str]) -> list
             groups[image.case].append(image)
     cases, whole = [], []
     for name, members in groups.items():
-        made = _cases_of(name, members, channels)
+        made = _cases_of(name, members, channels, optional_channels=optional_channels)
         cases += made
         whole += [image for image in members if all(case.reason is None for case in made)]
     return [*cases, *_stray(unknown, whole, channels)]
 
 
-def _cases_of(name: str, members: Group, channels: Sequence[str]) -> list[ScanCase]:
+def _cases_of(
+    name: str, members: Group, channels: Sequence[str], *, optional_channels: bool
+) -> list[ScanCase]:
     """Make one case, or for one channel a case of each file that shows it."""
     key = canonical(channels[0])
     fitting = [image for image in members if canonical(image.channel or "") == key]
     if len(channels) > 1 or not fitting or fitting[0].origin == "dataset":
-        return [_join(name, members, channels)]
+        return [_join(name, members, channels, optional_channels=optional_channels)]
     return [_alone(image, channel=channels[0]) for image in fitting]
 
 
-def _join(name: str, members: Sequence[FoundImage], channels: Sequence[str]) -> ScanCase:
+def _join(
+    name: str,
+    members: Sequence[FoundImage],
+    channels: Sequence[str],
+    *,
+    optional_channels: bool = False,
+) -> ScanCase:
     """Make a case of the images for some channels, or say what is wrong with it."""
     shown: dict[str, Group] = defaultdict(list)
     for image in {image.identity: image for image in members}.values():
         shown[canonical(image.channel or "")].append(image)
     fitting = {channel: shown.get(canonical(channel), []) for channel in channels}
+    if optional_channels and any(fitting.values()):
+        fitting = {channel: found for channel, found in fitting.items() if found}
     reason = _judge(fitting, members)
     if reason is None:
         return ScanCase(name, {channel: found[0].source for channel, found in fitting.items()})

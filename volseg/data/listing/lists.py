@@ -32,7 +32,7 @@ def listed_images(path: Path, channels: Sequence[str], naming: Naming) -> list[F
     Raises:
         DataError: If the file is no such list, or none of its images is there.
     """
-    names, rows = _read(path)
+    names, rows = read_list(path)
     columns = _columns(path, names, channels)
     found = [
         image
@@ -50,8 +50,18 @@ def listed_images(path: Path, channels: Sequence[str], naming: Naming) -> list[F
     return found
 
 
-def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Read names of columns and rows; the first line tells what parts the columns."""
+def read_list(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Read a list; its first line tells what parts the columns.
+
+    Args:
+        path: The list.
+
+    Returns:
+        Names of the columns, and the value of each, row by row.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
         head = text.split("\n", 1)[0]

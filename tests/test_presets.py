@@ -1,0 +1,69 @@
+"""Presets of a bundle."""
+
+import json
+
+import pytest
+
+from volseg.bundle import Bundle, bundle_names
+from volseg.errors import BundleError
+from volseg.presets import FILE, preset_overrides, read_presets
+
+
+def write(folder, content):
+    path = folder / FILE
+    path.parent.mkdir()
+    path.write_text(content)
+    return folder
+
+
+def test_of_two_presets_the_later_wins(tmp_path):
+    root = write(tmp_path, json.dumps({"a": {"x": 1, "y": 2}, "b": {"y": 3}}))
+    assert preset_overrides(root, ["a", "b"]) == {"x": 1, "y": 3}
+
+
+def test_no_preset_changes_nothing(tmp_path):
+    assert preset_overrides(tmp_path, []) == {}
+
+
+def test_an_unknown_preset_is_refused_and_the_nearest_named(tmp_path):
+    root = write(tmp_path, json.dumps({"brats2023": {}, "liver": {}}))
+    with pytest.raises(BundleError, match=r"no preset 'brats23'; .* nearest is 'brats2023'"):
+        preset_overrides(root, ["brats23"])
+
+
+def test_a_bundle_without_presets_says_so(tmp_path):
+    with pytest.raises(BundleError, match="no preset 'a'; it has none"):
+        preset_overrides(tmp_path, ["a"])
+
+
+@pytest.mark.parametrize(("text", "said"), [("{", "cannot be read as JSON"), ("[]", "no object")])
+def test_a_broken_file_is_refused(tmp_path, text, said):
+    with pytest.raises(BundleError, match=said):
+        read_presets(write(tmp_path, text))
+
+
+PRESETS = [
+    (name, preset) for name in bundle_names() for preset in read_presets(Bundle.find(name).root)
+]
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_each_preset_of_a_bundle_gives_a_bundle_without_contradictions(name, preset, tmp_path):
+    bundle = Bundle.find(name)
+    copy = bundle.copy_to(tmp_path / "copy", preset_overrides(bundle.root, [preset]))
+    assert copy.check() == []
+    train = copy.raw_config("train")
+    assert list(copy.classes().values()) == train["classes"]
+    assert set(train.get("label_map", {}).values()) <= set(copy.classes())
+    assert {v for values in train.get("regions", {}).values() for v in values} <= set(
+        copy.classes()
+    )
+
+
+@pytest.mark.parametrize("preset", ["unetformer", "unetr", "large"])
+def test_a_network_of_a_preset_is_built_for_four_channels(preset, tmp_path):
+    bundle = Bundle.find("brain_tumor_segmentation")
+    copy = bundle.copy_to(tmp_path / "copy", preset_overrides(bundle.root, [preset]))
+    network = copy.config("inference").get_parsed_content("network_def")
+    assert network.encoder.spec.in_channels == 4
+    network.encoder.require_divisible(tuple(copy.raw_config("train")["patch_size"]))
