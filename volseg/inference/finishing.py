@@ -68,9 +68,9 @@ class Finisher:
         if found is None:
             return
         case.folder = folder = Path(mkdtemp(dir=self.staging))
-        source = relative_to(job.source, job.target.parent)
+        sources = job.references or [relative_to(job.source, job.target.parent)]
         written = folder / job.target.name
-        self.predictor.save(found, written, [source])
+        self.predictor.save(found, written, sources)
         classes, affine = self.predictor.classes, np.asarray(found.grid.affine)
         flags = flags_of(found.labels, affine, classes, self.look.usual_ml, found.confidence)
         case.result = replace(

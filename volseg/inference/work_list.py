@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from volseg.data.listing.bids import bids_output_name
+from volseg.data.listing.bids import bids_home, bids_output_name
 from volseg.data.listing.find import find_scans
 from volseg.data.listing.scan_case import ScanCase
 from volseg.data.source import Source
 from volseg.errors import DataError
+from volseg.inference.outputs.bids import bids_sources
 from volseg.inference.outputs.maps import map_path
 
 ENDINGS = ("nii.gz", "seg.nrrd", "dcm")
@@ -57,6 +58,7 @@ class Job:
         target: The mask to write.
         sources: What to read, one for each channel; none: ``source`` is a file.
         reason: Why it cannot be segmented; `None` if nothing speaks against it.
+        references: What sidecars call the files; none: their paths as seen from the mask.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Job:
     target: Path
     sources: tuple[Source, ...] = ()
     reason: str | None = None
+    references: tuple[str, ...] = ()
 
     @property
     def files(self) -> list[Path]:
@@ -138,8 +141,13 @@ def _make_job(case: ScanCase, output: Path, selection: Selection) -> Job:
     sources = tuple(replace(source, channel=channel) for channel, source in case.sources.items())
     first = sources[0].files[0]
     shown = first.parent if sources[0].format == "dicom" else first
-    own = bids_output_name(case) if selection.layout == "bids" else case.name
-    return Job(case.name, shown, output / f"{own}.{selection.ending}", sources, case.reason)
+    if selection.layout != "bids":
+        target = output / f"{case.name}.{selection.ending}"
+        return Job(case.name, shown, target, sources, case.reason)
+    target = output / f"{bids_output_name(case)}.{selection.ending}"
+    files = [source.files[0] for source in sources]
+    references = tuple(bids_sources(files, bids_home(first)))
+    return Job(case.name, shown, target, sources, case.reason, references)
 
 
 def require_writable(folder: Path) -> None:

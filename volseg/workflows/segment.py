@@ -7,6 +7,7 @@ from typing import Any, overload
 
 from volseg import __version__
 from volseg.bundle import Bundle
+from volseg.data.listing.bids import bids_root
 from volseg.errors import BundleError, DataError
 from volseg.inference.computation import Computation, find_flip_axes
 from volseg.inference.finishing import Look
@@ -171,7 +172,7 @@ def _segment_files(plan: "_Plan", device: str, *, overwrite: bool) -> Summary:
         facts = {"Bundle": found.name, "volseg": __version__, "Device": crew.name}
         write_overview(summary, found.classes(), folder, facts, with_report=how.report)
         if how.layout == "bids":
-            write_bids_description(folder, Path(plan.inputs[0]))
+            write_bids_description(folder, bids_root(Path(plan.inputs[0])))
         counts = {status: summary.count(status) for status in STATUSES}
         record["results"] = {"complete": summary.is_complete, **counts}
     return summary

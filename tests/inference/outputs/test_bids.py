@@ -29,7 +29,7 @@ def test_the_data_set_says_what_made_it_and_from_what(tmp_path):
     write_bids_description(folder)
     assert (folder / "README").read_text() == "mine"
     assert "DatasetLinks" not in json.loads((folder / "dataset_description.json").read_text())
-    assert files_in(folder) == ["README", "dataset_description.json"]
+    assert files_in(folder) == [".bidsignore", "README", "dataset_description.json"]
 
 
 def test_sources_are_references_into_the_data_set(tmp_path):

@@ -80,6 +80,19 @@ def bids_root(folder: Path) -> Path:
     return folder.parent if folder.name.startswith("sub-") else folder
 
 
+def bids_home(file: Path) -> Path:
+    """Give the data set that a file belongs to.
+
+    Args:
+        file: A file below a subject's folder.
+
+    Returns:
+        The folder that the subject's folder lies in; of any other file, its own.
+    """
+    subjects = (folder for folder in file.parents if folder.name.startswith("sub-"))
+    return next(subjects, file).parent
+
+
 def bids_output_name(case: ScanCase, suffix: str = "dseg") -> Path:
     """Name a result after the rules of BIDS derivatives.
 

@@ -19,6 +19,9 @@ VERSION = "1.10.0"
 
 DESCRIPTION = "dataset_description.json"
 
+IGNORE = ".bidsignore"
+"""Names what validators are to pass over."""
+
 README = """Segmentations that volseg has made of another data set.
 
 Each mask, *_dseg.nii.gz, lies on the grid of its image. The table beside it names its labels, and
@@ -26,10 +29,22 @@ the sidecar gives their volumes. They were made by a machine: look at them befor
 """
 
 
+IGNORED = """# what a run leaves beside the masks, and maps for which BIDS has no suffix
+manifest.jsonl
+run.json
+report.html
+volumes.csv
+volumes.json
+**/*_entropy.*
+**/*_variance.*
+"""
+"""The content of ``.bidsignore``."""
+
+
 def write_bids_description(
     folder: Path, source: Path | None = None, settings: Mapping[str, Any] | None = None
 ) -> None:
-    """Write ``dataset_description.json``, and a ``README`` where there is none.
+    """Write ``dataset_description.json``, and ``README`` and ``.bidsignore`` where there are none.
 
     Args:
         folder: The root of the derivatives.
@@ -50,6 +65,8 @@ def write_bids_description(
     write_text(folder / DESCRIPTION, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     if not any(folder.glob("README*")):
         write_text(folder / "README", README)
+    if not (folder / IGNORE).exists():
+        write_text(folder / IGNORE, IGNORED)
 
 
 def bids_sources(files: Sequence[Path], root: Path) -> list[str]:
