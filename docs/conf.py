@@ -59,6 +59,7 @@ VERBS = [
     "extent",
     "resect",
     "inspect",
+    "bundle",
     "doctor",
 ]
 

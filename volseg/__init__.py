@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from volseg.networks.segmenter import Segmenter
     from volseg.networks.weights import load_encoder, load_segmenter
     from volseg.transforms.resection.rand import RandResectiond
+    from volseg.workflows.bundles.check import check_bundle
+    from volseg.workflows.bundles.listing import list_bundles
     from volseg.workflows.demo import demo
     from volseg.workflows.doctor import doctor
     from volseg.workflows.evaluate import evaluate
@@ -30,12 +32,14 @@ __all__ = [
     "Segmenter",
     "TrainingOptions",
     "VolsegError",
+    "check_bundle",
     "demo",
     "doctor",
     "evaluate",
     "extent",
     "finetune",
     "inspect",
+    "list_bundles",
     "load_encoder",
     "load_segmenter",
     "pretrain",
@@ -50,6 +54,8 @@ _HOMES = {
     "Segmenter": "volseg.networks.segmenter",
     "TrainingOptions": "volseg.workflows.training",
     "VolsegError": "volseg.errors",
+    "check_bundle": "volseg.workflows.bundles.check",
+    "list_bundles": "volseg.workflows.bundles.listing",
     "load_encoder": "volseg.networks.weights",
     "load_segmenter": "volseg.networks.weights",
 }

@@ -12,6 +12,8 @@ from monai.bundle import ConfigParser
 from volseg.errors import BundleError
 from volseg.facts import FACTS, contradictions, with_facts
 from volseg.overrides import apply_overrides, nearest
+from volseg.packed import unpacked
+from volseg.trust import require_harmless
 
 SHELVES = (Path(__file__).parent / "bundles", Path(__file__).parents[1] / "bundles")
 """Where bundles lie by name: in an installed volseg, and in a checkout."""
@@ -48,16 +50,19 @@ class Bundle:
 
     Args:
         root: Its folder.
+        is_trusted: Whether code that it holds or names may be run; see `volseg.trust`.
     """
 
     root: Path
+    is_trusted: bool = False
 
     @classmethod
-    def find(cls, name: str | Path) -> "Bundle":
+    def find(cls, name: "str | Path | Bundle", *, is_trusted: bool = False) -> "Bundle":
         """Find a bundle by its folder, or by its name among those that come with volseg.
 
         Args:
-            name: A path or a name.
+            name: A path, a packed bundle (``*.zip``) or a name; a bundle is given back as it is.
+            is_trusted: Whether its code may be run.
 
         Returns:
             The bundle.
@@ -65,12 +70,14 @@ class Bundle:
         Raises:
             BundleError: If there is none.
         """
-        folders = [Path(name)]
+        if isinstance(name, Bundle):
+            return name
+        folders = [unpacked(Path(name)) if str(name).endswith(".zip") else Path(name)]
         if Path(name).name == str(name):
             folders += [shelf / name for shelf in SHELVES]
         for folder in folders:
             if is_bundle(folder):
-                return cls(folder.resolve())
+                return cls(folder.resolve(), is_trusted=is_trusted)
         if folders[0].is_dir():
             raise BundleError(f"{name} is no bundle: it has no configs/metadata.json")
         known = bundle_names()
@@ -114,10 +121,24 @@ class Bundle:
                 `BundleError`.
 
         Returns:
-            The parser; ``get_parsed_content(id)`` builds what an id describes.
+            The parser; ``get_parsed_content(id)`` builds what an id describes. A configuration
+            that would run unknown code is refused as a `BundleError`, unless it is trusted.
         """
+        self.require_trust(kind)
         own = {"bundle_root": str(self.root)}
         return ConfigParser(self.raw_config(kind, {**own, **(overrides or {})}))
+
+    def require_trust(self, kind: str) -> None:
+        """Refuse a configuration that would run unknown code, unless it may.
+
+        What comes with volseg is trusted, and so is what the user changes on the command line.
+
+        Args:
+            kind: ``train`` or ``inference``.
+        """
+        if self.root.parent.resolve() in [shelf.resolve() for shelf in SHELVES]:
+            return
+        require_harmless(self._path(kind), self._read(kind), is_trusted=self.is_trusted)
 
     def classes(self) -> dict[int, str]:
         """Name the label values that the bundle writes, background included.
@@ -208,7 +229,7 @@ class Bundle:
                 target.write_text(dump(configs[path.stem]) if is_changed else text, "utf-8")
         except OSError as error:
             raise BundleError(f"cannot copy {self.name} to {folder}: {error}") from error
-        return Bundle(folder.resolve())
+        return Bundle(folder.resolve(), is_trusted=self.is_trusted)
 
     def _files(self) -> Iterator[Path]:
         names = [*FILES, "configs/split.json"]

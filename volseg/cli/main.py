@@ -12,7 +12,18 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from volseg import __version__
-from volseg.cli import demo, doctor, evaluate, extent, finetune, inspect, pretrain, resect, segment
+from volseg.cli import (
+    bundle,
+    demo,
+    doctor,
+    evaluate,
+    extent,
+    finetune,
+    inspect,
+    pretrain,
+    resect,
+    segment,
+)
 from volseg.cli.options import add_common
 from volseg.errors import VolsegError, find_cause
 
@@ -25,6 +36,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     resect,
     extent,
     inspect,
+    bundle,
     doctor,
 )
 

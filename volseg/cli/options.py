@@ -56,6 +56,20 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust``.
+
+    Args:
+        parser: The subcommand's parser.
+    """
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run code that the bundle holds or names beyond volseg's, MONAI's and PyTorch's"
+        " builders; without it such a bundle is refused",
+    )
+
+
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """Add ``--set``.
 

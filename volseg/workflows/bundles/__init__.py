@@ -1,0 +1,1 @@
+"""Make, list, check, pack and export bundles."""
