@@ -24,19 +24,31 @@ def smooth_volume(size: Size, channels: int = 1, seed: int = 0) -> torch.Tensor:
     return torch.nn.functional.interpolate(coarse, size, mode="trilinear")[0]
 
 
-def make_batch(task: PretextTask, patch: Size, seed: int = 0, image: torch.Tensor | None = None):
-    """Give two views of one volume, which is longer than the crop and less wide."""
+def make_batch(
+    task: PretextTask,
+    patch: Size,
+    seed: int = 0,
+    image: torch.Tensor | None = None,
+    count: int = 2,
+):
+    """Give views of one volume, which is longer than the crop and less wide."""
     size = (patch[0] + 3, patch[1], patch[2] - 3)
     volume = smooth_volume(size, task.encoder.spec.in_channels) if image is None else image
     view = task.views(patch)
     view.set_random_state(seed)
-    return default_collate([view({"image": volume}) for _ in range(2)])
+    return default_collate([view({"image": volume}) for _ in range(count)])
 
 
 class PretextContract(ABC):
     """What every pretext task promises."""
 
     patch: Size
+    count: ClassVar[int] = 2
+    """Views of a batch; more where a task compares a batch's volumes with each other."""
+
+    steps: ClassVar[int] = STEPS
+    """Optimizer steps after which the loss of one batch must have fallen."""
+
     unused: ClassVar[tuple[str, ...]] = ()
     """Ends of the names of parameters that the task never reaches, such as ``mask_token``."""
 
@@ -52,6 +64,10 @@ class PretextContract(ABC):
     def task(self) -> PretextTask:
         return self.build()
 
+    def give(self, task: PretextTask, seed: int = 0, image: torch.Tensor | None = None):
+        """Give a batch of the task."""
+        return make_batch(task, self.patch, seed, image, self.count)
+
     def test_views_of_unlike_volumes_collate(self, task):
         view = task.views(self.patch)
         view.set_random_state(0)
@@ -61,7 +77,7 @@ class PretextContract(ABC):
         assert all(len(value) == 3 for value in batch.values())
 
     def test_equal_seeds_give_equal_views_and_unlike_ones_do_not(self, task):
-        first, again, other = (make_batch(task, self.patch, seed) for seed in (0, 0, 1))
+        first, again, other = (self.give(task, seed) for seed in (0, 0, 1))
         assert all(torch.equal(first[key], again[key]) for key in first)
         assert not all(torch.equal(first[key], other[key]) for key in first)
 
@@ -92,31 +108,31 @@ class PretextContract(ABC):
         for _ in range(2):
             task = self.build()
             torch.manual_seed(5)
-            losses.append(task(make_batch(task, self.patch)).loss)
+            losses.append(task(self.give(task)).loss)
         assert torch.equal(losses[0], losses[1])
 
     def test_the_loss_of_one_batch_falls(self, task):
-        batch = make_batch(task, self.patch)
+        batch = self.give(task)
         optimizer = torch.optim.AdamW(task.parameters(), 3e-3)
         losses = []
-        for step in range(STEPS):
+        for step in range(self.steps):
             result = task(batch)
             result.loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            task.after_step(step + 1, STEPS)
+            task.after_step(step + 1, self.steps)
             losses.append(result.loss.item())
         assert losses[-1] < 0.9 * losses[0]
 
     def test_the_loss_reaches_every_parameter_of_the_encoder(self, task):
-        task(make_batch(task, self.patch)).loss.backward()
+        task(self.give(task)).loss.backward()
         named = task.encoder.named_parameters()
         still = [n for n, p in named if p.grad is None or not p.grad.any()]
         assert [n for n in still if not n.endswith(self.unused)] == []
 
     def test_a_constant_volume_is_survived(self, task):
         constant = torch.full((task.encoder.spec.in_channels, *self.patch), 7.0)
-        result = task(make_batch(task, self.patch, image=constant))
+        result = task(self.give(task, image=constant))
         result.loss.backward()
         assert result.loss.isfinite()
         gradients = [p.grad for p in task.parameters() if p.grad is not None]
@@ -124,7 +140,7 @@ class PretextContract(ABC):
         assert all(gradient.isfinite().all() for gradient in gradients)
 
     def test_the_loss_is_in_single_precision_under_autocast(self, task):
-        batch = make_batch(task, self.patch)
+        batch = self.give(task)
         full = task(batch).loss
         with torch.autocast("cpu", torch.bfloat16):
             half = task(batch).loss
@@ -132,7 +148,7 @@ class PretextContract(ABC):
         torch.testing.assert_close(half, full, rtol=0.05, atol=0.05)  # bf16 keeps 8 bits
 
     def test_parts_and_monitors_are_detached_finite_scalars(self, task):
-        result = task(make_batch(task, self.patch))
+        result = task(self.give(task))
         assert result.loss.ndim == 0
         for value in (*result.parts.values(), *result.monitors.values()):
             assert value.ndim == 0
@@ -140,12 +156,12 @@ class PretextContract(ABC):
             assert value.isfinite()
 
     def test_pictures_come_only_when_asked_for(self, task):
-        batch = make_batch(task, self.patch)
+        batch = self.give(task)
         assert not task(batch).panels
         panels = task(batch, panels=True).panels
         assert panels
         for picture in panels.values():
-            assert picture.shape == (2, 1, *self.patch)
+            assert picture.shape == (self.count, 1, *self.patch)
             assert not picture.requires_grad
 
     def test_the_encoder_is_among_what_is_kept(self, task):

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from monai.transforms import Randomizable
+from numpy.random import RandomState
 from torch import Tensor
 
 from volseg.errors import DataError
@@ -61,15 +62,21 @@ class MaskedCrop(Randomizable):
         Returns:
             Plain tensors: ``image`` ``(C, D, H, W)``, ``mask`` ``(d, h, w)``, `True` where a block
             is hidden, and ``valid`` ``(1, D, H, W)``.
-
-        Raises:
-            DataError: If the image has not four axes.
         """
-        image = torch.as_tensor(data["image"]).as_subclass(Tensor).float()
-        if image.ndim != 4:
-            raise DataError(f"image has shape {tuple(image.shape)}; use (C, X, Y, Z)")
-        image, valid = find_valid(image)
-        draw = self.sample((image.shape[1], image.shape[2], image.shape[3]))
+        image, valid = read_volume(data)
+        return self.cut(image, valid, self.sample((image.shape[1], image.shape[2], image.shape[3])))
+
+    def cut(self, image: Tensor, valid: Tensor, draw: CropDraw) -> dict[str, Any]:
+        """Make the view of a draw: a function of its arguments alone.
+
+        Args:
+            image: Volume, ``(C, X, Y, Z)``.
+            valid: Voxels that hold signal, ``(1, X, Y, Z)``.
+            draw: What is random about the view.
+
+        Returns:
+            ``image``, ``mask`` and ``valid``.
+        """
         image, valid = (
             crop_padded(volume, self.patch_size, draw.start).flip([a + 1 for a in draw.flips])
             for volume in (image, valid)
@@ -87,11 +94,96 @@ class MaskedCrop(Randomizable):
         Returns:
             A place inside the volume, or around its middle where it is smaller than the crop.
         """
-        room = [n - p for n, p in zip(size, self.patch_size, strict=True)]
-        start = [int(self.R.randint(free + 1)) if free > 0 else free // 2 for free in room]
+        start = draw_start(self.R, size, self.patch_size)
+        return self._finish(start)
+
+    def _finish(self, start: Size) -> CropDraw:
         flips = tuple(axis for axis in self.flip_axes if self.R.random_sample() < 0.5)
         seed = int(self.R.randint(2**31))
-        return CropDraw((start[0], start[1], start[2]), flips, seed)
+        return CropDraw(start, flips, seed)
+
+
+class MaskedCropPair(MaskedCrop):
+    """Draw two neighbouring masked crops of a volume; the arguments are those of `MaskedCrop`.
+
+    The second is shifted by at most a third of the crop along each axis, as two crops of 96 voxels
+    in a region of 128 are.
+    """
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Make two views of one case.
+
+        Args:
+            data: The case: ``image``, ``(C, X, Y, Z)``; other keys are left out.
+
+        Returns:
+            ``image``, ``mask`` and ``valid`` as `MaskedCrop` gives them, both views of each
+            stacked along a new first axis.
+        """
+        image, valid = read_volume(data)
+        size = (image.shape[1], image.shape[2], image.shape[3])
+        first = self.sample(size)
+        near = draw_near(self.R, size, self.patch_size, first.start, fraction=3)
+        views = [self.cut(image, valid, draw) for draw in (first, self._finish(near))]
+        return {key: torch.stack([view[key] for view in views]) for key in views[0]}
+
+
+def read_volume(data: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """Take the volume out of a case.
+
+    Args:
+        data: The case: ``image``, ``(C, X, Y, Z)``; an array, a tensor, or MONAI's tensor with
+            metadata.
+
+    Returns:
+        The volume, a plain tensor in single precision without broken voxels, and which voxels hold
+        signal, from `find_valid`.
+
+    Raises:
+        DataError: If the image has not four axes.
+    """
+    image = torch.as_tensor(data["image"]).as_subclass(Tensor).float()
+    if image.ndim != 4:
+        raise DataError(f"image has shape {tuple(image.shape)}; use (C, X, Y, Z)")
+    return find_valid(image)
+
+
+def draw_start(random: RandomState, size: Size, patch_size: Size) -> Size:
+    """Draw where a crop begins.
+
+    Args:
+        random: The source of randomness.
+        size: Voxels of the volume along each axis.
+        patch_size: Voxels of the crop along each axis.
+
+    Returns:
+        First voxel along each axis; where the volume is smaller, so that it lies in the middle.
+    """
+    room = [n - p for n, p in zip(size, patch_size, strict=True)]
+    start = [int(random.randint(free + 1)) if free > 0 else free // 2 for free in room]
+    return start[0], start[1], start[2]
+
+
+def draw_near(
+    random: RandomState, size: Size, patch_size: Size, start: Size, fraction: int
+) -> Size:
+    """Draw where a neighbour of a crop begins.
+
+    Args:
+        random: The source of randomness.
+        size: Voxels of the volume along each axis.
+        patch_size: Voxels of the crop along each axis.
+        start: First voxel of the crop.
+        fraction: The neighbour is shifted by this part of the crop at most, along each axis.
+
+    Returns:
+        First voxel along each axis, inside the volume wherever the crop is.
+    """
+    near = []
+    for n, edge, first in zip(size, patch_size, start, strict=True):
+        shift = int(random.randint(-(edge // fraction), edge // fraction + 1))
+        near.append(min(max(first + shift, 0), n - edge) if n > edge else first)
+    return near[0], near[1], near[2]
 
 
 def find_valid(image: Tensor) -> tuple[Tensor, Tensor]:

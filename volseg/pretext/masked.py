@@ -9,7 +9,6 @@ voxels without signal never count, and in that a pyramid decoder may be trained 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil, lcm, prod
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from volseg.pretext.reconstruction import (
     as_size,
     masked_error,
     masked_panels,
+    require_crop,
     require_maskable,
 )
 from volseg.pretext.task import PretextResult, PretextTask
@@ -95,27 +95,11 @@ class MaskedReconstruction(PretextTask):
             patch_size: Voxels of a crop along each axis.
 
         Returns:
-            A transform of ``{"image": (C, X, Y, Z)}`` to ``image``, ``mask`` and ``valid``.
-
-        Raises:
-            GeometryError: If the encoder or the block does not divide the crop, or every block
-                would be hidden.
+            A transform of ``{"image": (C, X, Y, Z)}`` to ``image``, ``mask`` and ``valid``; a crop
+            that does not fit the encoder and the mask is refused.
         """
-        patch_size, divisor = as_size(patch_size), self.encoder.spec.divisor
-        steps = [lcm(edge, step) for edge, step in zip(self.block, divisor, strict=True)]
-        if any(n < 1 or n % step for n, step in zip(patch_size, steps, strict=True)):
-            nearest = tuple(s * max(1, ceil(n / s)) for n, s in zip(patch_size, steps, strict=True))
-            raise GeometryError(
-                f"patch size {patch_size} is not a multiple of the mask's block {self.block} and of"
-                f" the encoder's stride {divisor}; use {nearest}"
-            )
-        self.encoder.require_divisible(patch_size)
-        count = prod(n // edge for n, edge in zip(patch_size, self.block, strict=True))
-        if ceil(self.ratio * count) == count:
-            raise GeometryError(
-                f"a patch of {patch_size} has {count} blocks of {self.block}, and ratio"
-                f" {self.ratio} hides them all; use a larger patch, a smaller block or ratio"
-            )
+        patch_size = as_size(patch_size)
+        require_crop(self.encoder, patch_size, self.block, self.ratio)
         return MaskedCrop(patch_size, self.block, self.ratio, self.flip_axes)
 
     def forward(self, batch: Mapping[str, Tensor], *, panels: bool = False) -> PretextResult:

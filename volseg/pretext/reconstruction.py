@@ -1,12 +1,13 @@
 """What tasks that fill in hidden blocks have in common: the check, the error, the pictures."""
 
 from collections.abc import Callable, Sequence
+from math import ceil, lcm, prod
 
 import torch
 from torch import Tensor
 
 from volseg.errors import GeometryError
-from volseg.networks.encoder import FeatureSpec
+from volseg.networks.encoder import Encoder, FeatureSpec
 from volseg.types import Size
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"l1": torch.abs, "l2": torch.square}
@@ -42,6 +43,36 @@ def require_maskable(spec: FeatureSpec, block: Size) -> None:
             f"block {block} is not a multiple of the tokens {token} that the encoder can"
             f" {spec.mask_mode}; use such a multiple, or an encoder that fills voxels, such as"
             " ResidualEncoder, which takes any block"
+        )
+
+
+def require_crop(encoder: Encoder, patch_size: Size, block: Size, ratio: float) -> None:
+    """Refuse a crop that encoder and mask cannot share.
+
+    Args:
+        encoder: The network.
+        patch_size: Voxels of the crop along each axis.
+        block: Voxels of one hidden block along each axis.
+        ratio: Fraction of the blocks to hide.
+
+    Raises:
+        GeometryError: If the encoder or the block does not divide the crop, or every block would be
+            hidden.
+    """
+    divisor = encoder.spec.divisor
+    steps = [lcm(edge, step) for edge, step in zip(block, divisor, strict=True)]
+    if any(n < 1 or n % step for n, step in zip(patch_size, steps, strict=True)):
+        nearest = tuple(s * max(1, ceil(n / s)) for n, s in zip(patch_size, steps, strict=True))
+        raise GeometryError(
+            f"patch size {patch_size} is not a multiple of the mask's block {block} and of"
+            f" the encoder's stride {divisor}; use {nearest}"
+        )
+    encoder.require_divisible(patch_size)
+    count = prod(n // edge for n, edge in zip(patch_size, block, strict=True))
+    if ceil(ratio * count) == count:
+        raise GeometryError(
+            f"a patch of {patch_size} has {count} blocks of {block}, and ratio"
+            f" {ratio} hides them all; use a larger patch, a smaller block or ratio"
         )
 
 
