@@ -1,6 +1,7 @@
 """``volseg evaluate``."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,23 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--bundle", metavar="NAME", help="bundle whose class names to use")
     parser.add_argument(
+        "--regions",
+        metavar="NAME=VALUES",
+        nargs="+",
+        type=_parse("parse_region"),
+        default=[],
+        help="unions of label values to score as well, such as WT=1,2,3 TC=1,3 ET=3 (default: those"
+        " of the bundle)",
+    )
+    parser.add_argument(
+        "--relabel",
+        metavar="OLD=NEW",
+        nargs="+",
+        type=_parse("parse_relabel"),
+        default=[],
+        help="label values of the references that mean another class there, such as 4=3",
+    )
+    parser.add_argument(
         "--tolerance", metavar="MM", type=float, default=1.0, help="of surface Dice (default: 1)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
@@ -30,6 +48,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
+    from volseg.evaluation.regions import Regions
     from volseg.workflows.evaluate import evaluate
 
     found = evaluate(
@@ -39,5 +58,20 @@ def run(args: argparse.Namespace) -> int:
         tolerance=args.tolerance,
         seed=args.seed,
         progress=not args.quiet,
+        regions=Regions(dict(args.regions), dict(args.relabel)),
     )
     return report(args, found, found.table(), is_good=found.is_complete)
+
+
+def _parse(name: str) -> Callable[[str], Any]:
+    """Name a function that reads an option; it loads when it is needed, and says what is wrong."""
+
+    def parse(text: str) -> Any:
+        from volseg.evaluation import regions
+
+        try:
+            return getattr(regions, name)(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse

@@ -159,13 +159,33 @@ def score_classes(
     for value, name in classes.items():
         if value == 0:
             continue
-        mask, truth = torch.from_numpy(prediction == value), torch.from_numpy(reference == value)
-        scores[name] = Score(
-            dice=dice(mask, truth),
-            hausdorff95=hausdorff95(mask, truth, spacing),
-            surface_dice=surface_dice(mask, truth, spacing, tolerance),
-        )
+        scores[name] = score_mask(prediction == value, reference == value, spacing, tolerance)
     return scores
+
+
+def score_mask(
+    prediction: NDArray[np.bool_],
+    reference: NDArray[np.bool_],
+    spacing: Spacing,
+    tolerance: float = TOLERANCE,
+) -> Score:
+    """Score one mask.
+
+    Args:
+        prediction: Boolean mask, ``(D, H, W)``.
+        reference: Boolean mask of the same shape.
+        spacing: Voxel edge along each axis, in mm.
+        tolerance: Tolerance of surface Dice, in mm.
+
+    Returns:
+        The three metrics.
+    """
+    mask, truth = torch.from_numpy(prediction), torch.from_numpy(reference)
+    return Score(
+        dice=dice(mask, truth),
+        hausdorff95=hausdorff95(mask, truth, spacing),
+        surface_dice=surface_dice(mask, truth, spacing, tolerance),
+    )
 
 
 def _is_one_empty(prediction: Tensor, reference: Tensor) -> bool:

@@ -20,6 +20,7 @@ from volseg.errors import DataError, VolsegError
 from volseg.evaluation.intervals import Interval, mean_intervals
 from volseg.evaluation.metrics import TOLERANCE, Score, score_classes
 from volseg.evaluation.pairs import Pair, read_labels
+from volseg.evaluation.regions import Regions
 from volseg.types import Spacing
 
 METRICS = ("dice", "hausdorff95", "surface_dice")
@@ -127,6 +128,7 @@ def evaluate_pairs(
     unmatched: Sequence[Path] = (),
     seed: int = 0,
     progress: bool = False,
+    regions: Regions | None = None,
 ) -> Report:
     """Score predictions against their references.
 
@@ -138,6 +140,7 @@ def evaluate_pairs(
         unmatched: Predictions without a reference, for the report.
         seed: Of the bootstrap.
         progress: Whether to draw a bar on stderr.
+        regions: What is scored beside the classes, and how the values of references are read.
 
     Returns:
         Scores of every case, and their means with 95 % bootstrap intervals.
@@ -148,22 +151,29 @@ def evaluate_pairs(
     lost = [pair.name for pair in pairs if groups is not None and pair.name not in groups]
     if lost:
         raise DataError(f"no group for case {lost[0]!r} and {len(lost) - 1} more; name each")
+    beside = regions or Regions()
+    if classes is not None:
+        beside.require_known(classes)
     cases = [
-        _score_pair(pair, classes, tolerance)
+        _score_pair(pair, classes, tolerance, beside)
         for pair in tqdm(pairs, desc="evaluate", unit="case", disable=not progress)
     ]
     if classes is None:
-        values = sorted({name for case in cases for name in case.scores}, key=int)
+        found = {name for case in cases for name in case.scores if name not in beside.values}
+        values = sorted(found, key=int)
         names = {int(value): value for value in values}
     else:
         names = {value: name for value, name in classes.items() if value != 0}
-    summary = _summarise(cases, list(names.values()), groups, seed)
+    groups_of = None if groups is None else [groups[case.name] for case in cases]
+    summary = _summarise(cases, list(names.values()), list(beside.values), groups_of, seed)
     return Report(cases, summary, tolerance, unmatched)
 
 
-def _score_pair(pair: Pair, classes: Mapping[int, str] | None, tolerance: float) -> CaseScores:
+def _score_pair(
+    pair: Pair, classes: Mapping[int, str] | None, tolerance: float, regions: Regions
+) -> CaseScores:
     try:
-        reference = _read_known(pair.reference, classes)
+        reference = _read_known(pair.reference, classes, regions)
     except VolsegError as error:
         return CaseScores(pair.name, "failed", str(error))
     labels, reason = np.zeros_like(reference[0]), None
@@ -177,6 +187,7 @@ def _score_pair(pair: Pair, classes: Mapping[int, str] | None, tolerance: float)
     edges = np.linalg.norm(reference[1][:3, :3], axis=0)
     spacing: Spacing = (float(edges[0]), float(edges[1]), float(edges[2]))
     scores = score_classes(labels, reference[0], spacing, classes, tolerance)
+    scores |= regions.score(labels, reference[0], spacing, tolerance)
     return CaseScores(pair.name, "scored" if reason is None else "missed", reason, scores)
 
 
@@ -185,7 +196,7 @@ def _read_prediction(
 ) -> NDArray[np.int64]:
     if pair.prediction is None:
         raise DataError("no prediction")
-    labels, affine = _read_known(pair.prediction, classes)
+    labels, affine = _read_known(pair.prediction, classes, Regions())
     truth, wanted = reference
     require_same_grid(
         (str(pair.reference), truth.shape, wanted), (str(pair.prediction), labels.shape, affine)
@@ -193,9 +204,10 @@ def _read_prediction(
     return labels
 
 
-def _read_known(path: Path, classes: Mapping[int, str] | None) -> LabelMap:
+def _read_known(path: Path, classes: Mapping[int, str] | None, regions: Regions) -> LabelMap:
     """Read a label map and refuse values that stand for no class."""
-    labels, affine = read_labels(path)
+    stored, affine = read_labels(path)
+    labels = regions.read(stored)
     if classes is not None:
         unknown = sorted(set(np.unique(labels).tolist()) - {0, *classes})
         if unknown:
@@ -207,20 +219,21 @@ def _read_known(path: Path, classes: Mapping[int, str] | None) -> LabelMap:
 def _summarise(
     cases: Sequence[CaseScores],
     names: Sequence[str],
-    groups: Mapping[str, str] | None,
+    regions: Sequence[str],
+    groups: Sequence[str] | None,
     seed: int,
 ) -> dict[str, dict[str, Interval]]:
     """Give mean and interval of each metric by class, and over all classes if there are several."""
-    table = np.full((len(cases), len(names) + 1, len(METRICS)), np.nan)
+    every = [*names, *regions]
+    table = np.full((len(cases), len(every) + 1, len(METRICS)), np.nan)
     for row, case in zip(table, cases, strict=True):
-        for place, name in enumerate(names):
+        for place, name in enumerate(every):
             score = case.scores.get(name, Score())
             row[place] = [getattr(score, key) for key in METRICS]
-        if case.scores and not np.isnan(row).all():
-            row[-1] = np.nanmean(row[:-1], axis=0)
-    drawn = None if groups is None else [groups[case.name] for case in cases]
-    intervals = mean_intervals(table.reshape(len(cases), -1), drawn, seed=seed)
-    rows = [*names, ALL_CLASSES] if len(names) > 1 else list(names)
+        if case.scores and not np.isnan(row[: len(names)]).all():
+            row[-1] = np.nanmean(row[: len(names)], axis=0)
+    intervals = mean_intervals(table.reshape(len(cases), -1), groups, seed=seed)
+    rows = [*every, ALL_CLASSES] if len(names) > 1 else every
     return {
         name: dict(zip(METRICS, intervals[place * len(METRICS) :], strict=False))
         for place, name in enumerate(rows)
