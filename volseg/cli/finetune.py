@@ -56,12 +56,13 @@ def run(args: argparse.Namespace) -> int:
     from volseg.presets import preset_overrides
     from volseg.workflows.finetune import finetune
 
-    presets = preset_overrides(Bundle.find(args.bundle).root, args.presets)
+    bundle = Bundle.find(args.bundle, is_trusted=args.trust)
+    presets = preset_overrides(bundle.root, args.presets)
 
     result = finetune(
         args.data,
         args.output,
-        args.bundle,
+        bundle,
         encoder=args.encoder,
         schedule=args.schedule,
         overrides={**presets, **dict(args.overrides)},

@@ -24,12 +24,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
+    from volseg.bundle import Bundle
     from volseg.workflows.pretrain import pretrain
 
     result = pretrain(
         args.data,
         args.output,
-        args.bundle,
+        Bundle.find(args.bundle, is_trusted=args.trust),
         overrides=dict(args.overrides),
         split=args.split,
         options=training_options(args),

@@ -4,7 +4,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from volseg.cli.options import add_bundle, add_device, add_output, add_overrides, report
+from volseg.cli.options import (
+    add_bundle,
+    add_device,
+    add_output,
+    add_overrides,
+    add_trust,
+    report,
+)
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -32,11 +39,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         " removed, after it none, auto weighs each part (default: what the bundle says)",
     )
     add_overrides(parser)
+    add_trust(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
+    from volseg.bundle import Bundle
     from volseg.inference.memory import Ceiling
     from volseg.workflows.segment import Batch, forecast_segment, segment
 
@@ -52,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
         tta=args.tta,
         maps=args.maps,
     )
-    work = (args.inputs, args.bundle, args.output, dict(args.overrides), args.device)
+    bundle = Bundle.find(args.bundle, is_trusted=args.trust)
+    work = (args.inputs, bundle, args.output, dict(args.overrides), args.device)
     if args.dry_run:
         return report(args, forecast_segment(*work, batch=batch, overwrite=args.overwrite))
     summary = segment(*work, args.stage, batch=batch, overwrite=args.overwrite)

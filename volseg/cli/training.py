@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from volseg.cli.options import add_device, add_output, add_overrides
+from volseg.cli.options import add_device, add_output, add_overrides, add_trust
 
 if TYPE_CHECKING:
     from volseg.workflows.training import TrainingOptions
@@ -26,6 +26,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     add_output(parser)
     add_device(parser)
     add_overrides(parser)
+    add_trust(parser)
     parser.add_argument("--seed", type=int, help="source of every draw (default: the bundle's, 0)")
     parser.add_argument(
         "--resume", action="store_true", help="go on with an interrupted run in the output folder"

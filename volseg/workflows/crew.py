@@ -25,13 +25,13 @@ class Loader:
     """Loads a bundle's network; it travels to other processes, so it holds plain values only.
 
     Args:
-        root: Folder of the bundle.
+        bundle: The bundle, which knows whether it is trusted.
         overrides: Values of the inference configuration to replace, by id.
         ceiling: How much memory each process may use.
         computation: How the network is applied.
     """
 
-    root: Path
+    bundle: Bundle
     overrides: Mapping[str, Any]
     ceiling: Ceiling
     computation: Computation = field(default_factory=Computation)
@@ -105,10 +105,9 @@ def find_crew(loader: Loader, device: str) -> Crew:
 
 
 def _build(loader: Loader, place: torch.device) -> Predictor:
-    bundle = Bundle(loader.root)
     try:
         return Predictor.from_bundle(
-            bundle, place, loader.overrides, loader.ceiling, loader.computation
+            loader.bundle, place, loader.overrides, loader.ceiling, loader.computation
         )
     except RuntimeError as error:  # MONAI wraps what a builder raises
         raise find_cause(error) from error

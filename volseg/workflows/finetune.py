@@ -32,7 +32,7 @@ SCHEDULES = {
 def finetune(
     data: str | Path,
     output: str | Path,
-    bundle: str | Path,
+    bundle: str | Path | Bundle,
     *,
     encoder: str | Path | None = None,
     schedule: str | None = None,
@@ -49,7 +49,7 @@ def finetune(
         data: What `volseg.data.cases.find_cases` takes. A bundle that simulates also learns from
             cases without a label: they are healthy, and what it segments is simulated in them.
         output: Folder of the run.
-        bundle: A segmentation bundle's name or folder.
+        bundle: A segmentation bundle: its name, its folder, or what `Bundle.find` gave.
         encoder: Weights of a pretrained encoder; `None` trains from scratch.
         schedule: ``scratch``, ``warmup``, ``sawtooth``, ``llrd`` or ``frozen``; `None` takes the
             bundle's.

@@ -19,7 +19,7 @@ from volseg.workflows.training import (
 def pretrain(
     data: str | Path,
     output: str | Path,
-    bundle: str | Path = "masked_volume_pretraining",
+    bundle: str | Path | Bundle = "masked_volume_pretraining",
     *,
     overrides: Mapping[str, Any] | None = None,
     split: str | Path | None = None,
@@ -33,7 +33,7 @@ def pretrain(
     Args:
         data: A folder of NIfTI volumes, or an MSD dataset; labels are not read.
         output: Folder of the run.
-        bundle: A pretraining bundle's name or folder.
+        bundle: A pretraining bundle: its name, its folder, or what `Bundle.find` gave.
         overrides: Values of its ``train.json`` to change, by key.
         split: ``split.json``, or a bundle that has one, whose validation cases are left out;
             `None` takes the bundle's if it is of these data, and all cases otherwise.

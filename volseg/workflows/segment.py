@@ -70,7 +70,7 @@ class Batch:
 @overload
 def segment(
     inputs: str | Path | Sequence[str | Path],
-    bundle: str | Path,
+    bundle: str | Path | Bundle,
     output: str | Path,
     overrides: Mapping[str, Any] | None = None,
     device: str = "auto",
@@ -84,7 +84,7 @@ def segment(
 @overload
 def segment(
     inputs: Any,
-    bundle: str | Path,
+    bundle: str | Path | Bundle,
     output: None = None,
     overrides: Mapping[str, Any] | None = None,
     device: str = "auto",
@@ -96,7 +96,7 @@ def segment(
 
 def segment(
     inputs: Any,
-    bundle: str | Path,
+    bundle: str | Path | Bundle,
     output: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     device: str = "auto",
@@ -114,7 +114,7 @@ def segment(
         inputs: Files, folders, patterns, lists and data sets of NIfTI, NRRD, MetaImage and DICOM.
             Or an image in memory: a pair of voxels, ``(X, Y, Z)``, and affine; an image of nibabel
             or SimpleITK; a `MetaTensor`; several channels of one, by name; or a list of images.
-        bundle: A segmentation bundle's name or folder.
+        bundle: A segmentation bundle: its name, its folder, or what `Bundle.find` gave.
         output: Folder of the masks; it mirrors the tree of each input folder. `None` for images in
             memory.
         overrides: Values of the bundle's ``inference.json`` to change, by key.
@@ -140,7 +140,7 @@ def segment(
             raise DataError(f"of images in memory no files are written ({what}); use a Predictor")
         config = found.raw_config("inference", options)
         computation = replace(how, maps=()).computation(config)
-        predictor = Loader(found.root, options, how.ceiling, computation).load(device)
+        predictor = Loader(found, options, how.ceiling, computation).load(device)
         return segment_images(
             inputs,
             predictor,
@@ -180,7 +180,7 @@ def _segment_files(plan: "_Plan", device: str, *, overwrite: bool) -> Summary:
 
 def forecast_segment(
     inputs: Sequence[str | Path],
-    bundle: str | Path,
+    bundle: str | Path | Bundle,
     output: str | Path,
     overrides: Mapping[str, Any] | None = None,
     device: str = "auto",
@@ -192,7 +192,7 @@ def forecast_segment(
 
     Args:
         inputs: As for `segment`.
-        bundle: A segmentation bundle's name or folder.
+        bundle: A segmentation bundle: its name, its folder, or what `Bundle.find` gave.
         output: Folder of the masks.
         overrides: Values of the bundle's ``inference.json`` to change, by key.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -234,7 +234,7 @@ class _Plan:
     def loader(self) -> Loader:
         """Give what loads the network."""
         computation = self.how.computation(self.config)
-        return Loader(self.bundle.root, self.overrides, self.how.ceiling, computation)
+        return Loader(self.bundle, self.overrides, self.how.ceiling, computation)
 
     def settings(self) -> dict[str, Any]:
         """Say what the run was asked to do."""

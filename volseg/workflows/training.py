@@ -145,6 +145,7 @@ def run_training(plan: Plan, output: Path, options: TrainingOptions) -> Training
     Returns:
         What was left.
     """
+    plan.bundle.require_trust("train")
     place = distributed.device(options.device)
     distributed.start(place)
     try:
@@ -159,7 +160,7 @@ def run_training(plan: Plan, output: Path, options: TrainingOptions) -> Training
 def _run(plan: Plan, output: Path, options: TrainingOptions, place: torch.device) -> TrainingResult:
     is_main = distributed.is_main()
     is_shown = options.progress and is_main
-    bundle = Bundle(output.resolve())
+    bundle = Bundle(output.resolve(), is_trusted=True)  # it was asked about, save what is set
     raw = bundle.raw_config("train")
     arguments = {
         **plan.arguments,
