@@ -97,3 +97,20 @@ def test_the_precision_is_recorded_and_makes_another_run(bundle, scans, tmp_path
     capsys.readouterr()
     assert volseg(*command, "--resume") == 0
     assert capsys.readouterr().out.startswith("2 done")
+
+
+def test_images_that_are_left_out_are_named_and_counted(bundle, scans, capsys, caplog):
+    output = scans / "masks"
+    command = [scans / "**" / "*.nii.gz", "--bundle", bundle, "--output", output]
+    assert volseg(*command) == 0
+    capsys.readouterr()
+    assert volseg(*command, "--resume", "--quiet") == 0
+    counts = "0 done, 2 skipped, 0 failed, 0 not run, 2 left out"
+    assert capsys.readouterr().out.startswith(counts)
+    # main() sends the log to stderr, warnings with --quiet too
+    assert [line for line in caplog.messages if line.startswith("left out")] == [
+        f"left out: {output / name}.nii.gz: was written by a run of volseg" for name in "ab"
+    ]
+    lines = [json.loads(line) for line in (output / "manifest.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in lines].count("left out") == 2
+    assert json.loads((output / "run.json").read_text())["results"]["left out"] == 2

@@ -112,7 +112,7 @@ def test_masks_lie_on_the_grids_of_their_images_and_are_scored(finetuned, data, 
     assert report.is_complete
     assert set(report.summary) == {"anterior", "posterior", "all classes"}
     record = read_record(tmp_path / "masks")
-    counts = {"done": 3, "skipped": 0, "failed": 0, "not run": 0}
+    counts = {"done": 3, "skipped": 0, "failed": 0, "not run": 0, "left out": 0}
     assert record["results"] == {"complete": True, **counts}
     assert len(record["inputs"]) == 1  # the weights; the manifest has the hash of each image
 
@@ -171,7 +171,7 @@ def test_images_in_memory_give_what_their_files_give_and_write_nothing(finetuned
     pair = images[0].get_fdata(), images[0].affine
     assert np.array_equal(segment(pair, finetuned, device="cpu"), expected)
     assert np.array_equal(segment({"mri": pair}, finetuned, device="cpu"), expected)
-    with pytest.raises(DataError, match="images in memory are not written to"):
+    with pytest.raises(DataError, match="of images in memory no files are written"):
         segment(pair, finetuned, tmp_path / "other")
     with pytest.raises(DataError, match="no folder for the masks; give an output"):
         segment(paths, finetuned)

@@ -30,7 +30,7 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8")
-    except OSError:
+    except (OSError, UnicodeDecodeError):  # there is none, or it is no manifest of ours
         return {}
     found: dict[str, dict[str, Any]] = {}
     for line in text.splitlines():

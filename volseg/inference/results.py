@@ -6,6 +6,9 @@ from typing import Any
 
 STATUSES = ("done", "skipped", "failed", "not run")
 
+LEFT_OUT = "left out"
+"""Status of an image that is no case."""
+
 FINISHED = ("done", "skipped")
 """Statuses of an image that has its mask."""
 
@@ -55,9 +58,11 @@ class Summary:
 
     Args:
         cases: One result an image.
+        left_out: Images that were no cases, with the reason.
     """
 
     cases: Sequence[CaseResult]
+    left_out: Sequence[CaseResult] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -82,12 +87,15 @@ class Summary:
             Number of cases of each status, and the cases.
         """
         counts = {status: self.count(status) for status in STATUSES}
-        return {**counts, "cases": [asdict(case) for case in self.cases]}
+        left_out = [{"source": case.source, "reason": case.reason} for case in self.left_out]
+        cases = [asdict(case) for case in self.cases]
+        return {**counts, LEFT_OUT: len(left_out), "cases": cases, "images left out": left_out}
 
     def __str__(self) -> str:
         """Give the counts, a line for each case without a mask, each finding and each warning."""
         counts = [(status, self.count(status)) for status in STATUSES]
         shown = [(status, count) for status, count in counts if count or status != "skipped"]
+        shown += [(LEFT_OUT, len(self.left_out))] if self.left_out else []
         lines = [", ".join(f"{count} {status}" for status, count in shown)]
         for case in self.cases:
             if case.reason is not None:

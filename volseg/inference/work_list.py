@@ -10,12 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from volseg.data.listing.bids import bids_home, bids_output_name
-from volseg.data.listing.find import find_scans
+from volseg.data.listing.find import Wish, list_scans
 from volseg.data.listing.scan_case import ScanCase
 from volseg.data.source import Source
 from volseg.errors import DataError
 from volseg.inference.outputs.bids import bids_sources
 from volseg.inference.outputs.maps import map_path
+from volseg.inference.own_files import Results
+from volseg.inference.results import LEFT_OUT, CaseResult
 
 ENDINGS = ("nii.gz", "seg.nrrd", "dcm")
 """How masks may end."""
@@ -74,6 +76,19 @@ class Job:
         return [path for each in self.sources for path in each.files] or [self.source]
 
 
+@dataclass(frozen=True)
+class WorkList:
+    """What there is to do.
+
+    Args:
+        jobs: One a case.
+        left_out: Images that are no cases, with the reason.
+    """
+
+    jobs: list[Job]
+    left_out: list[CaseResult]
+
+
 def list_jobs(
     inputs: Sequence[Path | str],
     output: Path,
@@ -93,13 +108,50 @@ def list_jobs(
         resume: Whether masks that are there already are to be looked at one by one.
 
     Returns:
-        One job a case, in the order given, folders by name; none twice.
+        One job a case, in the order given, folders by name; none twice. Refused with a `DataError`
+        are an input that does not exist or holds no image, an output in an input folder, two cases
+        that would write one mask, and a mask that is an input or exists already.
+    """
+    return find_work(inputs, output, selection, overwrite=overwrite, resume=resume).jobs
 
-    Raises:
-        DataError: If an input does not exist or holds no image, the output lies in an input folder,
-            two cases would write one mask, or a mask is an input or exists already.
+
+def find_work(
+    inputs: Sequence[Path | str],
+    output: Path,
+    selection: Selection | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> WorkList:
+    """Do as `list_jobs`, and name what is left out.
+
+    Args:
+        inputs: Files, folders, patterns, lists and data sets.
+        output: Folder of the masks.
+        selection: How inputs are understood, and how masks are called.
+        overwrite: Whether masks that are there already may be replaced.
+        resume: Whether masks that are there already are to be looked at one by one.
+
+    Returns:
+        The jobs, and the images that are none. What earlier runs of volseg have written, as their
+        manifests say, is never taken for an image.
     """
     chosen = selection or Selection()
+    _require_apart(inputs, output, chosen)
+    wish = Wish(chosen.channels, chosen.layout, chosen.channel_map, chosen.optional_channels)
+    found = list_scans(inputs, wish, Results().holds)
+    jobs = [_make_job(case, output, chosen) for case in found if not case.is_left_out]
+    _require_free(jobs, chosen.maps, may_exist=overwrite or resume)
+    left_out = [
+        CaseResult(case.name, str(case.path), "", LEFT_OUT, case.reason)
+        for case in found
+        if case.is_left_out
+    ]
+    return WorkList(jobs, left_out)
+
+
+def _require_apart(inputs: Sequence[Path | str], output: Path, chosen: Selection) -> None:
+    """Refuse an output that lies in an input."""
     for path in map(Path, inputs):
         derivatives = path / "derivatives"
         is_derived = chosen.layout == "bids" and derivatives in output.parents
@@ -108,29 +160,24 @@ def list_jobs(
                 f"output {output} lies in the input folder {path}, where its masks would be taken"
                 " for images; use another"
             )
-    cases = find_scans(
-        inputs,
-        chosen.channels,
-        layout=chosen.layout,
-        channel_map=chosen.channel_map,
-        optional_channels=chosen.optional_channels,
-    )
-    jobs = [_make_job(case, output, chosen) for case in cases]
+
+
+def _require_free(jobs: Sequence[Job], maps: Sequence[str], *, may_exist: bool) -> None:
+    """Refuse files that would be written twice or over an input, or that are there."""
     sources = {path.resolve() for job in jobs for path in job.files}
     written: dict[Path, Job] = {}
     for job in jobs:
-        for path in (job.target, *(map_path(job.target, kind) for kind in chosen.maps)):
+        for path in (job.target, *(map_path(job.target, kind) for kind in maps)):
             if (other := written.setdefault(path, job)) is not job:
                 raise DataError(f"{other.source} and {job.source} would both write {path}")
             if path.resolve() in sources:
                 raise DataError(f"{path} is an input and would be replaced; use another output")
     existing = [path for path in written if path.exists()]
-    if existing and not overwrite and not resume:
+    if existing and not may_exist:
         more = f" and {len(existing) - 1} more masks exist" if existing[1:] else " exists"
         raise DataError(
             f"{existing[0]}{more} already; resume the run, allow overwriting or use another output"
         )
-    return jobs
 
 
 def _lies_in(path: Path, folder: Path) -> bool:

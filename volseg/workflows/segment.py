@@ -1,5 +1,6 @@
 """Segment files, folders and data sets with a bundle."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,14 +15,16 @@ from volseg.inference.finishing import Look
 from volseg.inference.folder import Summary, Terms
 from volseg.inference.forecast import Forecasts, forecast
 from volseg.inference.in_memory import is_in_memory, segment_images
-from volseg.inference.manifest import hash_files, hash_settings
+from volseg.inference.manifest import append_line, hash_files, hash_settings
 from volseg.inference.memory import Ceiling
 from volseg.inference.outputs.bids import write_bids_description
 from volseg.inference.overview import write_overview
-from volseg.inference.results import STATUSES
-from volseg.inference.work_list import Job, Selection, list_jobs, require_writable
+from volseg.inference.results import LEFT_OUT, STATUSES
+from volseg.inference.work_list import Selection, WorkList, find_work, require_writable
 from volseg.workflows.crew import Loader, find_crew
 from volseg.workflows.record import recording
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def segment(
 def _segment_files(plan: "_Plan", device: str, *, overwrite: bool) -> Summary:
     """Carry out a plan."""
     found, folder, how = plan.bundle, plan.folder, plan.how
-    jobs = plan.jobs(overwrite=overwrite)
+    work = plan.work(overwrite=overwrite)
     require_writable(folder)
     crew = find_crew(plan.loader(), device)
     with recording(folder, "segment", plan.settings(), [found.weights()], crew.place) as record:
@@ -168,12 +171,15 @@ def _segment_files(plan: "_Plan", device: str, *, overwrite: bool) -> Summary:
             resume=how.resume,
             progress=how.progress,
         )
-        summary = crew.segment(jobs, folder, terms)
+        for image in work.left_out:
+            append_line(folder, image)
+        summary = replace(crew.segment(work.jobs, folder, terms), left_out=work.left_out)
         facts = {"Bundle": found.name, "volseg": __version__, "Device": crew.name}
         write_overview(summary, found.classes(), folder, facts, with_report=how.report)
         if how.layout == "bids":
             write_bids_description(folder, bids_root(Path(plan.inputs[0])))
         counts = {status: summary.count(status) for status in STATUSES}
+        counts[LEFT_OUT] = len(summary.left_out)
         record["results"] = {"complete": summary.is_complete, **counts}
     return summary
 
@@ -205,7 +211,7 @@ def forecast_segment(
     how, found = batch or Batch(), Bundle.find(bundle)
     plan = _plan(found, inputs, Path(output), overrides or {}, how)
     predictor = plan.loader().load(device.split(",", maxsplit=1)[0])
-    return forecast(plan.jobs(overwrite=overwrite), predictor, plan.config.get("spacing"))
+    return forecast(plan.work(overwrite=overwrite).jobs, predictor, plan.config.get("spacing"))
 
 
 @dataclass(frozen=True)
@@ -219,17 +225,20 @@ class _Plan:
     how: Batch
     config: Mapping[str, Any]
 
-    def jobs(self, *, overwrite: bool) -> list[Job]:
-        """List the cases."""
+    def work(self, *, overwrite: bool) -> WorkList:
+        """List the cases; a line of the log names each image that is none."""
         how = self.how
         channels = self.config.get("channels", ())
         is_optional = self.config.get("optional_channels") is True
         selection = Selection(
             channels, how.channel_map, how.layout, how.ending, is_optional, how.maps
         )
-        return list_jobs(
+        work = find_work(
             self.inputs, self.folder, selection, overwrite=overwrite, resume=how.resume
         )
+        for image in work.left_out:
+            logger.warning("left out: %s: %s", image.source, image.reason)
+        return work
 
     def loader(self) -> Loader:
         """Give what loads the network."""

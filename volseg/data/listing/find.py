@@ -1,7 +1,9 @@
 """Finding what to segment: files, folders, patterns, lists and data sets become cases."""
 
+import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from volseg.data.listing.finder import LAYOUTS, Finder
@@ -11,6 +13,27 @@ from volseg.data.listing.naming import Naming
 from volseg.data.listing.scan_case import FoundImage, ScanCase
 from volseg.data.listing.sequences import canonical
 from volseg.errors import DataError
+
+RESULT = "was written by a run of volseg"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is looked for; all as for `find_scans`.
+
+    Args:
+        channels: What a network takes.
+        layout: What folders are.
+        channel_map: For each channel the end of a file's name, or a pattern.
+        optional_channels: Whether a case may lack some of the channels.
+    """
+
+    channels: Sequence[str] = ()
+    layout: str = "auto"
+    channel_map: Mapping[str, str] = field(default_factory=dict)
+    optional_channels: bool = False
 
 
 def find_scans(
@@ -37,24 +60,64 @@ def find_scans(
 
     Returns:
         The cases in the order of the inputs, each once, with distinct names. One that cannot be
-        segmented is among them with the reason.
+        segmented is among them with the reason. What is left out is not; the log says so.
+        An input that does not exist or holds no image is refused, and so are two cases that would
+        have one output.
+    """
+    wish = Wish(tuple(channels), layout, channel_map or {}, optional_channels)
+    found = list_scans(inputs, wish)
+    for case in found:
+        if case.is_left_out:
+            logger.warning("left out: %s: %s", case.path, case.reason)
+    return [case for case in found if not case.is_left_out]
+
+
+def list_scans(
+    inputs: Sequence[Path | str],
+    wish: Wish,
+    is_result: Callable[[Path], bool] = lambda _: False,
+) -> list[ScanCase]:
+    """Find what to segment, and what is left out; no image is read.
+
+    Args:
+        inputs: As for `find_scans`.
+        wish: What is looked for.
+        is_result: Knows the files that an earlier run has written, which are no images.
+
+    Returns:
+        The cases as of `find_scans`, and behind them, marked, what is left out.
 
     Raises:
         DataError: If an input does not exist or holds no image, or two cases would have one output.
     """
-    channel_map = channel_map or {}
-    channels = tuple(channels) or tuple(channel_map)
-    _require_known(inputs, channels, layout, channel_map)
-    finder = Finder(channels, layout, Naming(channel_map))
+    channels = tuple(wish.channels) or tuple(wish.channel_map)
+    _require_known(inputs, channels, wish.layout, wish.channel_map)
+    finder = Finder(channels, wish.layout, Naming(wish.channel_map))
     images = [image for given in inputs for image in finder.find(Path(given))]
     _require_whole_series(images)
-    cases = distinct_cases(make_cases(images, channels, optional_channels=optional_channels))
+    results = {image.identity: image for image in images if is_result(image.path)}
+    scans = [image for image in images if image.identity not in results]
+    made = make_cases(scans, channels, optional_channels=wish.optional_channels)
+    cases = distinct_cases([case for case in made if not case.is_left_out])
     if not cases:
-        raise DataError(
-            f"none of {len(images)} images shows {', '.join(channels)}; rename them or give a"
-            " channel map"
-        )
-    return cases
+        raise DataError(_say_why(len(scans), len(results), channels))
+    return [
+        *cases,
+        *(case for case in made if case.is_left_out),
+        *(
+            ScanCase(image.source.name, {"": image.source}, RESULT, is_left_out=True)
+            for image in results.values()
+        ),
+    ]
+
+
+def _say_why(num_scans: int, num_results: int, channels: Sequence[str]) -> str:
+    """Say why no image is a case."""
+    if not num_scans:
+        return f"all {num_results} images are what volseg has written; give the scans themselves"
+    return (
+        f"none of {num_scans} images shows {', '.join(channels)}; rename them or give a channel map"
+    )
 
 
 def _require_known(

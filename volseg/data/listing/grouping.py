@@ -2,12 +2,13 @@
 
 A case that lacks a channel, or has two images for one, is listed with the reason: it must be
 reported and must not end a run over a thousand others. What belongs to no case by its name (a
-segmentation beside the scans, a map derived from them) is left out, and the log says so.
+segmentation beside the scans, a map derived from them) is listed as left out.
 """
 
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from volseg.data.listing.scan_case import FoundImage, ScanCase
@@ -31,7 +32,7 @@ def make_cases(
         optional_channels: Whether a case may lack some of them.
 
     Returns:
-        The cases, in the order of their first images.
+        The cases, in the order of their first images; what is left out is marked.
 
     Raises:
         DataError: If two channels have one meaning.
@@ -185,12 +186,8 @@ def _stray(images: Group, whole: Group, channels: Sequence[str]) -> list[ScanCas
         else:
             reason = f"its name does not say which of {', '.join(channels)} it shows"
             cases.append(_alone(image, f"{reason}; rename it or give a channel map"))
-    if left_out:
-        logger.warning(
-            "left out %d images that show none of %s, such as %s",
-            *(len(left_out), ", ".join(channels), left_out[0].path),
-        )
-    return cases
+    reason = f"shows none of {', '.join(channels)}, and lies beside a case that has them"
+    return [*cases, *(replace(_alone(each, reason), is_left_out=True) for each in left_out)]
 
 
 def _beginning(image: FoundImage) -> str:

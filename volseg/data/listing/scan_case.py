@@ -17,11 +17,18 @@ class ScanCase:
         sources: The image of each channel, in the order that was asked for; ``""`` for a lone
             image of which nobody says what it shows. There is always one.
         reason: Why it cannot be segmented; `None` if nothing speaks against it.
+        is_left_out: Whether it is no case at all, and the reason says why.
     """
 
     name: str
     sources: Mapping[str, Source]
     reason: str | None = None
+    is_left_out: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Give its first file."""
+        return next(iter(self.sources.values())).files[0]
 
 
 @dataclass(frozen=True)
