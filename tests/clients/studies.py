@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.bundle import Bundle
+from volseg.cli.main import main
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Volume:
     """Voxels and where they lie.
 
     Args:
-        values: Voxels, ``(X, Y, Z)`` or ``(X, Y, Z, C)``.
+        values: Voxels, ``(X, Y, Z)``.
         affine: From voxel indices to RAS mm, ``(4, 4)``.
     """
 
@@ -55,9 +56,7 @@ def reverse(plain: Volume) -> Volume:
 
     A cyclic order keeps the handedness and one reversed axis changes it.
     """
-    values = np.ascontiguousarray(
-        plain.values.transpose(2, 0, 1, *range(3, plain.values.ndim))[::-1]
-    )
+    values = np.ascontiguousarray(plain.values.transpose(2, 0, 1)[::-1])
     to_plain = np.array([[0, 1, 0, 0], [0, 0, 1, 0], [-1, 0, 0, len(values) - 1], [0, 0, 0, 1]])
     return Volume(values, plain.affine @ to_plain)
 
@@ -75,32 +74,39 @@ def thin_slices_out(plain: Volume) -> Volume:
     return Volume(plain.values[::2], plain.affine @ np.diag([2, 1, 1, 1]))
 
 
-EXAMPLES = {
-    "hippocampus_segmentation": "Task04_Hippocampus/imagesTr/hippocampus_014.nii.gz",
-}
-"""Images in which a bundle finds something, below the folder of real data."""
+def example(bundle: Bundle, data: Path, folder: Path) -> Volume:
+    """Give an image in which a bundle finds something; for one without weights a made-up one."""
+    if bundle.name == "hippocampus_segmentation":
+        return Volume.read(data / "Task04_Hippocampus" / "imagesTr" / "hippocampus_014.nii.gz")
+    if bundle.name == "resection_cavity_segmentation":
+        return every_second_voxel(resected_head(data / "brain_mri" / "chris_t1.nii.gz", folder))
+    return ball()
 
 
-def example(bundle: Bundle, data: Path) -> Volume:
-    """Give an image that a bundle can segment; for one without weights a made-up one."""
-    if bundle.name in EXAMPLES:
-        return Volume.read(data / EXAMPLES[bundle.name])
-    return ball(bundle.metadata["network_data_format"]["inputs"]["image"]["num_channels"])
+def resected_head(head: Path, folder: Path) -> Volume:
+    """Simulate a resection of 9.6 mL in a healthy head."""
+    options = ["--output", str(folder / "resected"), "--stage", "chronic", "--seed", "0"]
+    assert main(["resect", str(head), *options, "--quiet"]) == 0
+    (image,) = (folder / "resected").glob("*_resected-*.nii.gz")
+    return Volume.read(image)
 
 
-def ball(num_channels: int) -> Volume:
-    """Make a bright ball in the dark, ``(X, Y, Z)``, or ``(X, Y, Z, C)`` of several channels."""
+def every_second_voxel(fine: Volume) -> Volume:
+    values = np.ascontiguousarray(fine.values[::2, ::2, ::2])
+    return Volume(values, fine.affine @ np.diag([2, 2, 2, 1]))
+
+
+def ball() -> Volume:
+    """Make a bright ball in the dark."""
     grid = np.indices((48, 52, 44)) - np.array([24, 26, 22])[:, None, None, None]
     inside = (grid**2).sum(0) < 18**2
-    image = inside * 300.0 + np.random.default_rng(0).normal(0, 10, inside.shape) * inside
-    channels = np.stack([image * (1 + index) for index in range(num_channels)], axis=-1)
-    values = channels.astype(np.float32)
-    return Volume(values[..., 0] if num_channels == 1 else values, np.diag([1.0, 1, 1, 1]))
+    image = inside * (300 + np.random.default_rng(0).normal(0, 10, inside.shape))
+    return Volume(image.astype(np.float32), np.diag([1.0, 1, 1, 1]))
 
 
 def mark_classes(image: Volume, num_classes: int) -> Volume:
     """Draw a slice of a block for each class into the middle of an image."""
-    label = np.zeros(image.values.shape[:3], np.uint8)
+    label = np.zeros(image.values.shape, np.uint8)
     middle = [size // 2 for size in label.shape]
     block = tuple(slice(centre - 6, centre + 6) for centre in middle)
     label[block] = 1 + np.arange(12)[:, None, None] * (num_classes - 1) // 12
