@@ -101,7 +101,7 @@ def mix_palette(
     if contrast not in CONTRASTS:
         raise DataError(f"contrast {contrast!r} is not known; use one of {', '.join(CONTRASTS)}")
     kind = recognise(statistics) if contrast == "unknown" else contrast
-    known = _levels(statistics)
+    known = known_levels(statistics)
     table = {**_COMMON, **_TABLE[kind]}
     levels = {}
     for part, way in table.items():
@@ -128,7 +128,15 @@ def recognise(statistics: TissueStatistics) -> str:
     return "T2" if fluid >= max(grey, white) else "PD"
 
 
-def _levels(statistics: TissueStatistics) -> dict[str, float]:
+def known_levels(statistics: TissueStatistics) -> dict[str, float]:
+    """Name the levels between which a `Way` may lead.
+
+    Args:
+        statistics: Of the channel.
+
+    Returns:
+        Intensity of each; the last two are Hounsfield units.
+    """
     return {
         "low": statistics.low,
         "high": statistics.high,

@@ -49,18 +49,18 @@ def displacement(anatomy_box: Anatomy, mask: Tensor, shift: Shift) -> Tensor:
     steps = strides(anatomy_box, PITCH)
     coarse = [edge * step for edge, step in zip(edges, steps, strict=True)]
     device = mask.device
-    counts = [_count(n, s) for n, s in zip(mask.shape, steps, strict=True)]
+    counts = [count_samples(n, s) for n, s in zip(mask.shape, steps, strict=True)]
     moved = torch.zeros((3, *counts), device=device)
     linear = anatomy_box.affine[:3, :3]
     slopes = as_float(np.linalg.inv(linear * steps).T, device)
     if shift.collapse > 0:
-        soft = _blur(_thin(mask, steps), [WALL_BLUR / edge for edge in coarse])
+        soft = _blur(thin(mask, steps), [WALL_BLUR / edge for edge in coarse])
         gradient = torch.tensordot(slopes, _gradient(soft), dims=1)
         steepest = float(gradient.square().sum(dim=0).amax().sqrt())
         moved -= shift.collapse / max(steepest, 1e-6) * gradient
     if shift.sag > 0:
-        moved -= shift.sag * _fall(_thin(anatomy_box.depth, steps), shift, slopes, coarse)
-    moved *= _window(moved.shape[1:], coarse).to(device)
+        moved -= shift.sag * _fall(thin(anatomy_box.depth, steps), shift, slopes, coarse)
+    moved *= border_window(moved.shape[1:], coarse).to(device)
     inverse = as_float(np.linalg.inv(linear), device)
     voxels = torch.tensordot(inverse, moved, dims=1)
     result = refine(voxels, mask.shape, steps).contiguous()
@@ -70,16 +70,32 @@ def displacement(anatomy_box: Anatomy, mask: Tensor, shift: Shift) -> Tensor:
     return result
 
 
-def _count(size: int, step: int) -> int:
-    """Samples of an axis, the last of them at its end or beyond."""
+def count_samples(size: int, step: int) -> int:
+    """Count the samples of an axis, the last of them at its end or beyond.
+
+    Args:
+        size: Voxels of the axis.
+        step: Voxels from one sample to the next.
+
+    Returns:
+        Their number.
+    """
     return (size - 1 + step - 1) // step + 1
 
 
-def _thin(volume: Tensor, steps: Sequence[int]) -> Tensor:
-    """Read every n-th voxel; the border is continued to the sample at the end or beyond."""
+def thin(volume: Tensor, steps: Sequence[int]) -> Tensor:
+    """Read every n-th voxel; the border is continued to the sample at the end or beyond.
+
+    Args:
+        volume: ``(D, H, W)``.
+        steps: Voxels from one sample to the next along each axis.
+
+    Returns:
+        The samples, ``(d, h, w)``, float32.
+    """
     for axis, step in enumerate(steps):
         size = volume.shape[axis]
-        places = torch.arange(_count(size, step), device=volume.device) * step
+        places = torch.arange(count_samples(size, step), device=volume.device) * step
         places.clamp_(max=size - 1)
         volume = volume.index_select(axis, places)
     return volume.float()
@@ -125,8 +141,16 @@ def _fall(depth: Tensor, shift: Shift, slopes: Tensor, edges: Sequence[float]) -
     return fall
 
 
-def _window(shape: Sequence[int], edges: Sequence[float]) -> Tensor:
-    """1 inside and 0 at the border of the box, ``(d, h, w)``."""
+def border_window(shape: Sequence[int], edges: Sequence[float]) -> Tensor:
+    """Weigh the voxels of a box so that nothing moves at its border.
+
+    Args:
+        shape: Voxels along each axis.
+        edges: Voxel edge along each axis, in mm.
+
+    Returns:
+        1 inside and 0 at the border, ``(d, h, w)``.
+    """
     lines = []
     for size, edge in zip(shape, edges, strict=True):
         places = torch.arange(size, dtype=torch.float32)
