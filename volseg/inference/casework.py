@@ -5,11 +5,13 @@ their cases here. What they are sent are paths and plain values, never an image 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock, Semaphore
 from typing import Any
+
+import torch
 
 from volseg.errors import DataError
 from volseg.inference.finishing import Finisher, Look
@@ -142,21 +144,33 @@ class Casework:
         """
         return self.finisher.finish(case)
 
-    def run(self, task: Task, *, alone: bool = False) -> Case:
+    def run(
+        self,
+        task: Task,
+        *,
+        alone: bool = False,
+        during: AbstractContextManager[object] | None = None,
+    ) -> Case:
         """Do all steps of a case; several threads may call it, and one at a time computes.
 
         Args:
             task: What is to be done.
             alone: Whether to wait until this process does nothing else, and to keep it so.
+            during: What is entered once the case's turn has come, and left at its end.
 
         Returns:
             The case, for `Ledger.enter`.
         """
-        with self._place(alone=alone):
+        with self._place(alone=alone), during or nullcontext(), self._device():
             case = self.load(task)
             with self._network:
                 self.infer(case)
             return self.save(case)
+
+    def _device(self) -> AbstractContextManager[object]:
+        """Let the thread use the predictor's GPU even where no device is named."""
+        place = self.predictor.device
+        return torch.cuda.device(place) if place.type == "cuda" else nullcontext()
 
     @contextmanager
     def _place(self, *, alone: bool) -> Iterator[None]:
