@@ -1,0 +1,281 @@
+r"""Cross-validation of a tumour bundle: from scratch, and from a pretrained encoder.
+
+Case number k of the sorted names validates in fold k modulo the number of folds. The encoder of a
+fold is pretrained by masked-volume prediction on the training images of that fold, or given with
+``--encoder``; one that has seen validation images is refused. Both arms have the same schedule,
+steps and seeds. The last weights are scored, case by case, on each case's own grid, through the
+same code as ``volseg segment``; nothing is selected. Finished runs are kept and skipped when the
+command is run again, so that it may be done in parts.
+
+    python -m tests.benchmarks.tumour_folds --data Dataset901_SarcomaMR --output results
+    python -m tests.benchmarks.tumour_folds --data Dataset902_GliomaBraTS2013 --output results \
+        --bundle brain_tumor_segmentation --preset brats2013 --folds 3 \
+        --set 'spacing=[2,2,2]' --set 'patch_size=[64,64,64]' --set max_epochs=20
+
+``folds.json`` and ``folds.md`` in the output folder hold the Dice of each case and its spread.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from volseg import __version__
+from volseg.bundle import Bundle
+from volseg.cli.options import parse_override
+from volseg.data.cases import Case, find_cases
+from volseg.data.reading import source_of
+from volseg.data.splits import write_split
+from volseg.evaluation.intervals import Interval, mean_intervals
+from volseg.evaluation.metrics import dice
+from volseg.evaluation.pairs import read_labels
+from volseg.evaluation.regions import Regions
+from volseg.inference.predictor import Predictor
+from volseg.presets import preset_overrides
+from volseg.workflows.finetune import finetune
+from volseg.workflows.pretrain import pretrain
+from volseg.workflows.training import TrainingOptions
+
+ARMS = ("scratch", "pretrained")
+
+SHARED = ("channels", "spacing", "patch_size", "normalizer")
+"""What the pretraining of a fold takes from the bundle."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is the same for every run."""
+
+    options: argparse.Namespace
+    bundle: Bundle
+    values: dict[str, Any]
+    config: dict[str, Any]
+    cases: list[Case]
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> "Study":
+        """Find bundle and labelled cases."""
+        bundle = Bundle.find(options.bundle)
+        presets = preset_overrides(bundle.root, options.preset)
+        values = {**presets, **dict(options.set)}
+        config = bundle.raw_config("train", values)
+        is_optional = config.get("optional_channels") is True
+        found = find_cases(options.data, None, config["channels"], optional_channels=is_optional)
+        cases = [case for case in found if case.label is not None]
+        return cls(options, bundle, values, config, cases)
+
+    def fold(self, number: int) -> dict[str, list[Case]]:
+        """Divide the cases for a fold."""
+        validation = self.cases[number :: self.options.folds]
+        training = [case for case in self.cases if case not in validation]
+        return {"training": training, "validation": validation}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Do the runs that are missing, then write the table."""
+    options = parse(arguments)
+    torch.set_num_threads(options.threads)
+    study, runs = Study.of(options), []
+    for number in range(options.folds):
+        for seed in options.seeds:
+            for arm in options.arms:
+                runs.append(run(study, number, seed, arm))
+                write(study, runs)
+    print((options.output / "folds.md").read_text())
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--bundle", default="soft_tissue_sarcoma_segmentation")
+    parser.add_argument("--preset", action="append", default=[])
+    parser.add_argument("--set", action="append", type=parse_override, default=[])
+    parser.add_argument("--pretrain-set", action="append", type=parse_override, default=[])
+    parser.add_argument("--encoder", type=Path, help="of all folds; it must have seen none of them")
+    parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args(arguments)
+
+
+def run(study: Study, number: int, seed: int, arm: str) -> dict[str, Any]:
+    """Train one arm of one fold and score it, unless that was done already."""
+    folder = study.options.output / f"fold{number}-seed{seed}"
+    done = folder / f"{arm}.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    parts, split = study.fold(number), folder / "split.json"
+    write_split(split, parts)
+    options = TrainingOptions(study.options.device, seed, overwrite=True, progress=False)
+    started, used = time.perf_counter(), time.process_time()
+    encoder = encoder_of(study, folder, split, options) if arm == "pretrained" else None
+    values = {"val_interval": study.config["train"]["trainer"]["max_epochs"], **study.values}
+    trained = folder / arm
+    finetune(
+        study.options.data,
+        trained,
+        study.bundle.root,
+        encoder=encoder,
+        overrides=values,
+        split=split,
+        options=options,
+    )
+    result = {
+        "fold": number,
+        "seed": seed,
+        "arm": arm,
+        "dice": score(study, trained, parts["validation"]),
+        "seconds": round(time.perf_counter() - started),
+        "cpu_seconds": round(time.process_time() - used),
+    }
+    done.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result), file=sys.stderr)
+    return result
+
+
+def encoder_of(study: Study, folder: Path, split: Path, options: TrainingOptions) -> Path:
+    """Pretrain an encoder on the training images of a fold."""
+    if study.options.encoder is not None:
+        return study.options.encoder
+    values = {key: study.config[key] for key in SHARED}
+    values["encoder"] = study.config["network_def"]["encoder"]
+    output = folder / "pretraining"
+    given = {**values, **dict(study.options.pretrain_set)}
+    pretrain(study.options.data, output, overrides=given, split=split, options=options)
+    return output / "models" / "encoder.safetensors"
+
+
+def score(study: Study, trained: Path, cases: list[Case]) -> dict[str, dict[str, float | None]]:
+    """Give the Dice of each class and region of each case, on its own grid."""
+    predictor = Predictor.from_bundle(Bundle(trained), study.options.device)
+    label_map = study.config.get("label_map", {})
+    regions = Regions(
+        study.config.get("regions", {}),
+        {int(old): new for old, new in label_map.items()},
+    )
+    values = {name: [value] for value, name in predictor.classes.items() if value}
+    scores = {}
+    for case in cases:
+        names = case.channels or ("",) * len(case.images)
+        sources = [
+            replace(source_of(path), channel=name)
+            for path, name in zip(case.images, names, strict=True)
+        ]
+        found = predictor.predict(sources).labels
+        truth = regions.read(read_labels(case.label)[0])
+        scores[case.name] = {
+            name: plain(dice(mask(found, own), mask(truth, own)))
+            for name, own in {**values, **regions.values}.items()
+        }
+    return scores
+
+
+def mask(labels: np.ndarray, values: list[int]) -> torch.Tensor:
+    """Mark the voxels of some label values."""
+    return torch.from_numpy(np.isin(labels, values))
+
+
+def plain(value: float) -> float | None:
+    """Give a number that JSON has; a class that neither map has is not scored."""
+    return None if np.isnan(value) else round(value, 4)
+
+
+def write(study: Study, runs: list[dict[str, Any]]) -> None:
+    """Write what is known so far, as JSON and as a table."""
+    output = study.options.output
+    summary = summarise(runs)
+    content = {
+        "data": study.options.data.name,
+        "bundle": study.bundle.name,
+        "overrides": study.values,
+        "pretraining": dict(study.options.pretrain_set),
+        "cases": len(study.cases),
+        "folds": study.options.folds,
+        "volseg": __version__,
+        "torch": torch.__version__,
+        "machine": platform.processor() or platform.machine(),
+        "summary": {
+            name: {arm: vars(interval) for arm, interval in arms.items()}
+            for name, arms in summary.items()
+        },
+        "runs": runs,
+    }
+    (output / "folds.json").write_text(json.dumps(content, indent=1) + "\n")
+    (output / "folds.md").write_text(table(runs, summary))
+
+
+def by_case(runs: list[dict[str, Any]], arm: str) -> dict[str, dict[str, float]]:
+    """Give the mean over seeds of the Dice of each class, by case."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for one in runs:
+        for case, scores in one["dice"].items() if one["arm"] == arm else ():
+            for name, value in scores.items():
+                number = np.nan if value is None else value
+                found.setdefault(name, {}).setdefault(case, []).append(number)
+    return {
+        name: {case: float(np.mean(values)) for case, values in cases.items()}
+        for name, cases in found.items()
+    }
+
+
+def summarise(runs: list[dict[str, Any]]) -> dict[str, dict[str, Interval]]:
+    """Give the mean of each arm, and of the difference, with the 95 % interval over the cases."""
+    arms = {arm: by_case(runs, arm) for arm in ARMS}
+    summary: dict[str, dict[str, Interval]] = {}
+    for name in {**arms["scratch"], **arms["pretrained"]}:
+        scores = {arm: arms[arm].get(name, {}) for arm in ARMS}
+        both = sorted(set(scores["scratch"]) & set(scores["pretrained"]))
+        columns = {arm: list(scores[arm].values()) for arm in ARMS if scores[arm]}
+        if both:
+            gains = [scores["pretrained"][case] - scores["scratch"][case] for case in both]
+            columns["difference"] = gains
+        summary[name] = {
+            key: mean_intervals(np.array(values)[:, None])[0] for key, values in columns.items()
+        }
+    return summary
+
+
+def table(runs: list[dict[str, Any]], summary: dict[str, dict[str, Interval]]) -> str:
+    """Lay out the Dice of each case, then means, spread over the cases, and intervals."""
+    lines = []
+    arms = {arm: by_case(runs, arm) for arm in ARMS}
+    for name, means in summary.items():
+        lines += [f"## {name}", "", "| case | scratch | pretrained |", "|---|---|---|"]
+        scores = {arm: arms[arm].get(name, {}) for arm in ARMS}
+        for case in sorted({**scores["scratch"], **scores["pretrained"]}):
+            cells = [cell(scores[arm].get(case)) for arm in ARMS]
+            lines.append(f"| {case} | {' | '.join(cells)} |")
+        spreads = [cell(deviation(list(scores[arm].values()))) for arm in ARMS]
+        lines.append(f"| standard deviation of the cases | {' | '.join(spreads)} |")
+        for key, interval in means.items():
+            bounds = f"{interval.low:+.3f} to {interval.high:+.3f}"
+            lines.append(f"\nMean, {key}: {interval.mean:+.3f} ({bounds}, {interval.cases} cases)")
+        lines.append("")
+    seconds = [one["cpu_seconds"] for one in runs]
+    lines.append(f"{len(runs)} runs, {np.mean(seconds) / 60:.1f} CPU minutes each.")
+    return "\n".join(lines) + "\n"
+
+
+def deviation(values: list[float]) -> float | None:
+    """Give the standard deviation, if there is one."""
+    return float(np.nanstd(values, ddof=1)) if len(values) > 1 else None
+
+
+def cell(value: float | None) -> str:
+    """Write a number, or that there is none."""
+    return "-" if value is None or np.isnan(value) else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    main()
