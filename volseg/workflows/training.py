@@ -13,7 +13,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from volseg.bundle import Bundle, is_bundle
-from volseg.data.cases import read_dataset_json
+from volseg.data.listing.dataset_json import read_description
 from volseg.engines import distributed
 from volseg.engines.log import MetricsFile
 from volseg.errors import BundleError, DataError, find_cause
@@ -126,8 +126,9 @@ def describe_source(source: str | Path, cases: Sequence[str]) -> dict[str, Any]:
     """
     path = Path(source).resolve()
     stated: Mapping[str, Any] = {}
-    if (path / "dataset.json").is_file() or path.suffix == ".json":
-        stated = read_dataset_json(path)
+    file = path / "dataset.json" if path.is_dir() else path
+    if file.suffix == ".json" and file.is_file():
+        stated = read_description(file)
     licence = stated.get("licence") or stated.get("license") or "not stated"
     return describe_data([str(stated.get("name") or path.name)], str(licence), cases)
 
