@@ -14,6 +14,9 @@ from volseg.errors import DeviceError, VolsegError
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+AUTO = "auto"
+"""bf16 where the device has instructions for it, fp32 elsewhere."""
+
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -24,8 +27,8 @@ class Optimisation:
         weight_decay: Decay of matrices and kernels; biases, norms and other vectors have none.
         schedule: The rate at every step, group by group.
         clip_norm: Largest norm of the gradient; `None` does not clip.
-        precision: ``fp32``, ``bf16`` or ``fp16`` (CUDA only) for the network; losses are always
-            computed in fp32.
+        precision: ``fp32``, ``bf16``, ``fp16`` (CUDA only) or ``auto`` (see `autocast`) for the
+            network; losses are always computed in fp32.
         ema_decay: Decay of the running average of the weights, which is then what is validated and
             saved; `None` keeps no average.
         optimizer: Makes the optimizer from parameter groups, ``lr`` and ``weight_decay``.
@@ -47,8 +50,9 @@ class Optimisation:
 
     def __post_init__(self) -> None:
         """Refuse a precision that does not exist."""
-        if self.precision not in PRECISIONS:
-            raise VolsegError(f"precision is {self.precision!r}; use one of {list(PRECISIONS)}")
+        known = [*PRECISIONS, AUTO]
+        if self.precision not in known:
+            raise VolsegError(f"precision is {self.precision!r}; use one of {known}")
 
     def build(self, groups: list[Group]) -> Optimizer:
         """Make the optimizer, with two parameter groups a schedule group: decayed or not.
@@ -89,7 +93,8 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
 
     Args:
         device: Where it runs.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``fp32``, ``bf16``, ``fp16`` or ``auto``: bf16 where the device has instructions
+            for it, fp32 elsewhere. A CPU without AVX-512 imitates bf16, a hundred times slower.
 
     Returns:
         The context.
@@ -97,11 +102,25 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     Raises:
         DeviceError: If fp16 is asked for without CUDA, where gradients cannot be scaled.
     """
-    if precision == "fp32":
+    if precision == "fp32" or (precision == AUTO and not has_bf16(device)):
         return nullcontext()
     if precision == "fp16" and device.type != "cuda":
         raise DeviceError(f"precision fp16 needs a CUDA device, not {device.type!r}; use bf16")
-    return torch.autocast(device.type, PRECISIONS[precision])
+    return torch.autocast(device.type, PRECISIONS.get(precision, torch.bfloat16))
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Tell whether a device has instructions for bfloat16.
+
+    Args:
+        device: CUDA devices are asked; a CPU needs AVX-512, by which oneDNN goes.
+
+    Returns:
+        Whether it has; `False` for a device of another kind.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def _name(target: Any) -> str:

@@ -120,7 +120,7 @@ def segmentation_evaluator(
         inferer: Applies the network to whole volumes, such as a sliding window.
         num_classes: Classes, background included.
         device: Where to compute.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``fp32``, ``bf16``, ``fp16`` or ``auto``.
         val_handlers: More MONAI handlers.
 
     Returns:

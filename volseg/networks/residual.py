@@ -45,12 +45,16 @@ class ResidualEncoder(Encoder):
         blocks: Residual blocks of each level; `None`: one a level.
         downsampling: Factor by which each level after the first shrinks the grid, one triple a
             level; `None`: two along each axis.
+        patch: Voxels along each axis that become one before the first level, in a convolution as
+            wide as its stride. No level is then at full resolution, where most of the time would
+            go: give the segmenter a `volseg.networks.decoder_subpixel.SubpixelDecoder`.
 
     Raises:
         GeometryError: If the levels do not agree in number.
     """
 
     adaptable: ClassVar[Mapping[str, Adaption]] = {
+        "levels.0.0.weight": "channels",
         "levels.0.0.conv1.conv.weight": "channels",
         "levels.0.0.conv3.conv.weight": "channels",
     }
@@ -61,6 +65,7 @@ class ResidualEncoder(Encoder):
         widths: tuple[int, ...],
         blocks: tuple[int, ...] | None = None,
         downsampling: tuple[Size, ...] | None = None,
+        patch: Size = (1, 1, 1),
     ) -> None:
         super().__init__()
         blocks = (1,) * len(widths) if blocks is None else tuple(blocks)
@@ -70,15 +75,20 @@ class ResidualEncoder(Encoder):
                 f"{len(widths)} widths, {len(blocks)} block counts and {len(steps)} downsampling"
                 " steps do not fit; give one width and count a level, one step fewer"
             )
-        strides = list(accumulate([(1, 1, 1), *steps], _multiply))
+        patch = (patch[0], patch[1], patch[2])
+        strides = list(accumulate([patch, *steps], _multiply))
         self.spec = FeatureSpec(
             in_channels, tuple(widths), tuple(strides), mask_mode="fill", divisor=strides[-1]
         )
-        inputs = [in_channels, *widths[:-1]]
+        is_patched = patch != (1, 1, 1)
+        inputs = [widths[0] if is_patched else in_channels, *widths[:-1]]
         self.levels = nn.ModuleList(
             _level(*sizes)
             for sizes in zip(inputs, widths, [(1, 1, 1), *steps], blocks, strict=True)
         )
+        if is_patched:
+            stem = nn.Conv3d(in_channels, widths[0], kernel_size=patch, stride=patch)
+            self.levels[0] = nn.Sequential(stem, *self.levels[0])
 
     def forward(self, x: Tensor, mask: BlockMask | None = None) -> list[Tensor]:
         """Compute the feature maps of a batch of volumes.
