@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from tests.inference.deadly import deadly_predictor, names_in, processes_in
+from tests.inference.test_guarded import INFERENCE, NETWORK, write_bundle
 from tests.inference.threshold import expected_labels, save_image, threshold_predictor
 from volseg import __version__
+from volseg.cli.main import main
 from volseg.errors import BundleError, DeviceError, VolsegError
 from volseg.inference.casework import Recipe, Task
 from volseg.inference.cluster import run_case, segment_on_cluster
@@ -19,6 +21,7 @@ from volseg.inference.folder import Terms, segment_jobs
 from volseg.inference.ledger import STAGING
 from volseg.inference.manifest import MANIFEST
 from volseg.inference.work_list import list_jobs
+from volseg.networks.config import build
 
 NAMES = "abcdef"
 
@@ -101,6 +104,30 @@ def test_what_keeps_a_worker_from_beginning_is_raised_here(images, tmp_path, add
         segment_on_cluster(jobs_below(tmp_path / "out"), tmp_path / "out", address, refuse)
     assert not list((tmp_path / "out").glob("*.nii.gz"))
     assert not list((tmp_path / "out").glob(f"{STAGING}*"))
+
+
+@pytest.mark.slow
+def test_the_command_line_gives_the_masks_of_a_plain_run(images, tmp_path, address, capsys):
+    bundle = write_bundle(tmp_path / "a_segmentation", INFERENCE, build(NETWORK).state_dict())
+    command = ["segment", "in/a.nii.gz", "in/b.nii.gz", "--bundle", str(bundle), "--device", "cpu"]
+    assert main([*command, "--output", "plain"]) == 0
+    assert main([*command, "--output", "out", "--cluster", address]) == 0
+    assert capsys.readouterr().out.count("2 done, 0 failed") == 2
+    for name in "ab":
+        masks = [(tmp_path / place / f"{name}.nii.gz").read_bytes() for place in ("out", "plain")]
+        assert masks[0] == masks[1]
+    shown = (tmp_path / "out" / "report.html").read_text()
+    assert f"workers of {address}" in shown
+    settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
+    assert settings["batch"]["cluster"] == address
+    assert main([*command, "--output", "out", "--resume"]) == 0  # who did it does not count
+    assert "0 done, 2 skipped" in capsys.readouterr().out
+
+
+def test_a_worker_has_one_device(images, tmp_path, capsys):
+    command = ["segment", "in", "--bundle", "hippocampus_segmentation", "--output", "out"]
+    assert main([*command, "--cluster", "tcp://x:1", "--device", "cpu,cpu"]) == 1
+    assert "each worker of a cluster has one device, but cpu, cpu" in capsys.readouterr().err
 
 
 def test_a_scheduler_that_does_not_answer_is_named(images, tmp_path, monkeypatch):

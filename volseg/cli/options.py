@@ -45,14 +45,18 @@ def add_output(parser: argparse.ArgumentParser, default: Path | None = None) -> 
     )
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: argparse.ArgumentParser, *, are_several: bool = False) -> None:
     """Add ``--device``.
 
     Args:
         parser: The subcommand's parser.
+        are_several: Whether the subcommand takes several devices at once.
     """
+    said = "; several, as cuda:0,cuda:1, have a process each" if are_several else ""
     parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
+        "--device",
+        default="auto",
+        help=f"auto, cpu, cuda, cuda:N or mps (default: auto){said}",
     )
 
 

@@ -28,7 +28,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     add_bundle(parser)
     add_output(parser)
-    add_device(parser)
+    add_device(parser, are_several=True)
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="segment on the workers of the Dask scheduler at this address, such as"
+        " tcp://host:8786; the workers must see the same folders under the same paths",
+    )
     _add_layout(parser)
     _add_batch(parser)
     _add_computation(parser)
@@ -60,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         precision=args.precision,
         tta=args.tta,
         maps=args.maps,
+        cluster=args.cluster,
     )
     bundle = Bundle.find(args.bundle, is_trusted=args.trust)
     work = (args.inputs, bundle, args.output, dict(args.overrides), args.device)

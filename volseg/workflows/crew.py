@@ -10,7 +10,8 @@ import torch
 
 from volseg.bundle import Bundle
 from volseg.engines.distributed import device as find_device
-from volseg.errors import find_cause
+from volseg.errors import DeviceError, find_cause
+from volseg.inference.cluster import segment_on_cluster
 from volseg.inference.computation import Computation
 from volseg.inference.folder import Terms, segment_jobs
 from volseg.inference.memory import Ceiling
@@ -77,17 +78,21 @@ class Crew:
     segment: Callable[[Sequence[Job], Path, Terms], Summary]
 
 
-def find_crew(loader: Loader, device: str) -> Crew:
+def find_crew(loader: Loader, device: str, cluster: str | None = None) -> Crew:
     """Find who is to segment.
 
     Args:
         loader: Loads the network.
         device: A device, or several with commas between them: then each has a process of its own.
+            On a cluster, the device of each worker.
+        cluster: Address of a Dask scheduler; `None`: this machine.
 
     Returns:
-        The crew; of a single device, with its network loaded.
+        The crew; of a single device of this machine, with its network loaded.
     """
     names = [name.strip() for name in device.split(",")]
+    if cluster is not None:
+        return _find_cluster(loader, names, cluster)
     places = [find_device(name) for name in names]
     if len(places) == 1:
         predictor = loader.load(device)
@@ -102,6 +107,20 @@ def find_crew(loader: Loader, device: str) -> Crew:
         return segment_on_devices(jobs, output, builds, terms)
 
     return Crew(", ".join(map(str, places)), torch.device("cpu"), segment_apart)
+
+
+def _find_cluster(loader: Loader, devices: Sequence[str], address: str) -> Crew:
+    if len(devices) > 1:
+        raise DeviceError(
+            f"each worker of a cluster has one device, but {', '.join(devices)} were given; start"
+            " a worker for each, as dask-cuda does, and give one"
+        )
+    build = partial(loader.load_apart, devices[0])
+
+    def segment(jobs: Sequence[Job], output: Path, terms: Terms) -> Summary:
+        return segment_on_cluster(jobs, output, address, build, terms)
+
+    return Crew(f"workers of {address}", torch.device("cpu"), segment)
 
 
 def _build(loader: Loader, place: torch.device) -> Predictor:

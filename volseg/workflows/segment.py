@@ -45,6 +45,7 @@ class Batch:
         tta: ``none``, or ``flips``: windows are also looked at flipped, along the axes that the
             bundle declares safe.
         maps: What is written beside each mask: ``probabilities``, ``entropy``, ``variance``.
+        cluster: Address of a Dask scheduler whose workers are to segment; `None`: this machine.
     """
 
     channel_map: Mapping[str, str] = field(default_factory=dict)
@@ -57,6 +58,7 @@ class Batch:
     precision: str = "auto"
     tta: str = "none"
     maps: Sequence[str] = ()
+    cluster: str | None = None
 
     def computation(self, config: Mapping[str, Any]) -> Computation:
         """Say how the network is applied.
@@ -162,7 +164,7 @@ def _segment_files(plan: "_Plan", device: str, *, overwrite: bool) -> Summary:
     found, folder, how = plan.bundle, plan.folder, plan.how
     work = plan.work(overwrite=overwrite)
     require_writable(folder)
-    crew = find_crew(plan.loader(), device)
+    crew = find_crew(plan.loader(), device, how.cluster)
     with recording(folder, "segment", plan.settings(), [found.weights()], crew.place) as record:
         terms = Terms(
             run_hash=plan.hash(),
