@@ -147,7 +147,10 @@ def test_a_ring_lies_around_what_is_dead(head):
     dead, rim = label == int(Part.CORE), label == int(Part.ENHANCING)
     share = float(dead.sum()) / float(dead.sum() + rim.sum())
     assert share == pytest.approx((9.4 / 12.4) ** 3, abs=0.12)  # a ball of 8 mL less 3 mm
-    near = torch.nn.functional.max_pool3d(dead[None].float(), 3, 1, 1)[0] > 0
+    near = torch.zeros_like(dead)
+    for axis in range(3):
+        for step in (-1, 1):
+            near |= dead.roll(step, axis)
     touched = label[near & ~dead]
     assert (touched == int(Part.ENHANCING)).float().mean() > 0.95
 

@@ -18,26 +18,32 @@ PUSHING = Tumour(
 
 
 def moved_at(anatomy, field, place):
+    """Give the place of the nearest voxel, and how far its content has come, in mm."""
     voxel = np.linalg.solve(anatomy.affine[:3, :3], np.array(place) - anatomy.affine[:3, 3])
     first, second, third = np.round(voxel).astype(int)
-    return anatomy.affine[:3, :3] @ field[:, first, second, third].numpy()
+    own = anatomy.affine[:3, :3] @ (first, second, third) + anatomy.affine[:3, 3]
+    return own, anatomy.affine[:3, :3] @ field[:, first, second, third].numpy()
 
 
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
-def test_content_comes_from_nearer_the_centre_by_the_drawn_number_of_mm(signs):
+def test_content_comes_from_nearer_the_centre_in_proportion_up_to_the_drawn_number_of_mm(signs):
     anatomy = make_head(signs=signs)
     field = push_field(anatomy, PUSHING)
-    inward = moved_at(anatomy, field, (CENTRE[0] - RADIUS, *CENTRE[1:]))
-    np.testing.assert_allclose(inward, (5.0, 0.0, 0.0), atol=1.0)  # read on a grid of 2 mm
-    below = moved_at(anatomy, field, (*CENTRE[:2], CENTRE[2] - RADIUS))
-    np.testing.assert_allclose(below, (0.0, 0.0, 5.0), atol=1.0)
+    for offset in ((-5.0, 3.0, 2.0), (2.0, -4.0, -5.0)):
+        own, moved = moved_at(anatomy, field, np.add(CENTRE, offset))
+        np.testing.assert_allclose(moved, -5.0 * (own - CENTRE) / RADIUS, atol=0.05)
+    for away in (-1, 1):
+        own, moved = moved_at(anatomy, field, (CENTRE[0] + 1.2 * away * RADIUS, *CENTRE[1:]))
+        far = np.linalg.norm(own - CENTRE) / RADIUS
+        law = 5.0 * far**-1.5 * (1 - (far - 1) * RADIUS / 28.0) ** 2
+        assert -away * moved[0] == pytest.approx(law, abs=0.3)  # between samples 4 mm apart
 
 
 def test_it_fades_with_distance_and_keeps_the_order_of_what_it_moves():
     anatomy = make_head()
     field = push_field(anatomy, PUSHING)
     distances = np.arange(2.0, 50.0, 2.0)
-    moved = [moved_at(anatomy, field, (CENTRE[0] - each, *CENTRE[1:]))[0] for each in distances]
+    moved = [moved_at(anatomy, field, (CENTRE[0] - d, *CENTRE[1:]))[1][0] for d in distances]
     assert moved[-1] == pytest.approx(0.0, abs=1e-3)
     sources = distances - np.array(moved)
     assert (np.diff(sources) > 0).all()

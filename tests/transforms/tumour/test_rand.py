@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from tests.transforms.resection.heads import make_affine, make_head
 from tests.transforms.tumour.heads import paint
 from volseg.data.draws import Draws, draw_loader
 from volseg.errors import DataError, GeometryError
+from volseg.transforms.tumour.body import anatomy_from_region
 from volseg.transforms.tumour.grow import grow
 from volseg.transforms.tumour.rand import RandTumord
 from volseg.transforms.tumour.record import RECORD
+from volseg.transforms.tumour.sample import sample_tumour
 from volseg.transforms.tumour.tumour import Part
 
 GLIOMA = {"kinds": {"glioblastoma": 1.0}, "min_ml": 8.0, "max_ml": 20.0}
@@ -93,7 +96,7 @@ def test_a_probability_of_0_changes_nothing(head):
 def test_draws_are_the_same_with_and_without_workers(head):
     draws = Draws([make_case(head, "t1c")] * 2, RandTumord("t1c", prior=GLIOMA), seed=1)
     alone, together = (
-        list(draw_loader(draws, 1, total_steps=3, num_workers=count)) for count in (0, 2)
+        list(draw_loader(draws, 1, 0, total_steps=3, num_workers=count)) for count in (0, 2)
     )
     for one, other in zip(alone, together, strict=True):
         assert torch.equal(one["t1c"], other["t1c"])
@@ -172,11 +175,6 @@ def test_without_a_region_it_grows_in_what_is_brighter_than_air():
 def test_on_ct_a_mass_is_darker_than_its_organ_or_brighter_if_it_takes_up_contrast(
     enhancement, sign
 ):
-    from dataclasses import replace
-
-    from volseg.transforms.tumour.body import anatomy_from_region
-    from volseg.transforms.tumour.sample import sample_tumour
-
     image, muscle = make_limb(60.0)
     anatomy = anatomy_from_region(muscle[0].as_tensor(), image.affine.numpy())
     drawn = sample_tumour(anatomy, np.random.RandomState(2), RandTumord("image", prior=MASS).prior)

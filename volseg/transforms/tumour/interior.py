@@ -79,9 +79,10 @@ def divide_core(box: Anatomy, core: Tensor, tumour: Tumour, generator: torch.Gen
 
 
 def _depth(mask: Tensor, spacing: tuple[float, float, float]) -> Tensor:
-    """Distance to the nearest voxel outside of a mask, in mm."""
+    """Distance to the surface of a mask, in mm: half a voxel nearer than the next voxel outside."""
     padded = np.pad(mask.cpu().numpy(), 1)
     depth = ndimage.distance_transform_edt(padded, sampling=spacing)[1:-1, 1:-1, 1:-1]
+    depth -= min(spacing) / 2
     return torch.from_numpy(depth.astype(np.float32)).to(mask.device)
 
 

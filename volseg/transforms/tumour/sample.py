@@ -1,6 +1,7 @@
 """Draw a tumour: its kind, where it lies, how large it is and what it is made of."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,7 +110,9 @@ def sample_tumour(
     scout = Scout.of(anatomy)
     for _ in range(ATTEMPTS):
         is_low = kind == "metastasis" and random.uniform() < prior.infratentorial
-        look = {name: float(random.uniform(*ends)) for name, ends in LOOKS[kind].items()}
+        look: dict[str, Any] = {
+            name: float(random.uniform(*ends)) for name, ends in LOOKS[kind].items()
+        }
         volume = min(prior.draw_volume(kind, random), LARGEST_SHARE * _hull_ml(scout))
         shape = look.pop("roughness"), look.pop("elongation")
         count = 1 + random.geometric(0.6) if kind == "metastasis" and random.uniform() < 0.4 else 1
