@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +146,8 @@ def report(
         The exit status.
     """
     if args.json:
-        json.dump(result.to_json(), sys.stdout, indent=2, ensure_ascii=False)
-        print()
+        document = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
+        print(document.encode(errors="backslashreplace").decode())  # names may be no text
     else:
         print(result if text is None else text)
     return 0 if is_good else 1

@@ -26,6 +26,9 @@ GZIP_FACTOR = 1032
 THICK = 8.0
 """From this ratio of largest to smallest voxel edge on, a volume deserves a warning."""
 
+FINEST, COARSEST = 0.01, 100.0
+"""Voxel edges in mm beyond which a header is probably in metres or micrometres."""
+
 UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
 """What nibabel raises for files that are not what they seem."""
 
@@ -127,6 +130,9 @@ def judge_axes(affine: Affine) -> list[str]:
     """
     warnings = []
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if min(spacing) < FINEST or max(spacing) > COARSEST:
+        ends = f"{min(spacing):.3g} to {max(spacing):.3g} mm"
+        warnings.append(f"has voxel edges of {ends}, as no scanner has; are they in mm?")
     if max(spacing) >= THICK * min(spacing):
         warnings.append(f"has very unequal voxel edges ({_numbers(spacing)} mm)")
     axes = affine[:3, :3] / spacing

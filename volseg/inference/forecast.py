@@ -5,11 +5,10 @@ they are a guess, as is the memory.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
 
@@ -17,12 +16,9 @@ from volseg.data.reading import read_source_grid
 from volseg.errors import VolsegError
 from volseg.inference.memory import Peak, held
 from volseg.inference.predictor import Predictor
+from volseg.inference.room import PREPARED_BYTES, network_shape, require_room
 from volseg.inference.sliding_window import SlidingWindow
 from volseg.inference.work_list import Job
-
-PREPARED_BYTES = 12
-"""Bytes a voxel of the image's and of the network's grid while an image is brought to the network:
-the volume in single precision, a copy, and the places that are read."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +93,8 @@ def forecast(
     for job in jobs:
         case, shape = _look(job, spacing)
         if case.reason is None:
+            case = _judge(case, shape, channels, predictor)
+        if case.reason is None:
             count = inferer.count_batches(shape)
             rows = inferer.roi_size[0] * shape[1] * shape[2]
             voxels = channels * (np.prod(case.shape) + np.prod(shape))
@@ -131,13 +129,15 @@ def _look(job: Job, spacing: Sequence[float] | None) -> tuple[Forecast, tuple[in
         _, shape, affine = read_source_grid(job.sources[0])
     except (VolsegError, OSError) as error:
         return Forecast(*where, reason=str(error).removeprefix(f"{job.source}: ")), ()
-    case = Forecast(*where, shape=shape)
-    order = np.argsort(nib.orientations.io_orientation(affine)[:, 0])
-    edges = np.linalg.norm(affine[:3, :3], axis=0)[order]
-    sizes = np.asarray(shape)[order]
-    if spacing is not None:
-        sizes = np.maximum(np.rint((sizes - 1) * edges / np.asarray(spacing)) + 1, 1)
-    return case, tuple(int(size) for size in sizes)
+    return Forecast(*where, shape=shape), network_shape(shape, affine, spacing)
+
+
+def _judge(case: Forecast, size: tuple[int, ...], channels: int, predictor: Predictor) -> Forecast:
+    try:
+        require_room(case.shape, size, channels, predictor.ceiling)
+    except VolsegError as error:
+        return replace(case, reason=str(error))
+    return case
 
 
 def _line(case: Forecast) -> str:

@@ -29,14 +29,14 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
         has cut off is left out.
     """
     try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):  # there is none, or it is no manifest of ours
+        content = (folder / MANIFEST).read_bytes()
+    except OSError:  # there is none
         return {}
     found: dict[str, dict[str, Any]] = {}
-    for line in text.splitlines():
+    for line in content.split(b"\n"):  # names may hold what else ends a line
         try:
             entry = json.loads(line)
-        except ValueError:
+        except ValueError:  # it is cut off, maybe within a letter
             continue
         if isinstance(entry, dict) and isinstance(entry.get("target"), str):
             found[entry["target"]] = entry
@@ -55,7 +55,7 @@ def append_line(folder: Path, result: CaseResult) -> None:
     with path.open("a+b") as stream:
         if stream.tell() and not _ends_with_newline(path):
             line = f"\n{line}"
-        stream.write(line.encode())
+        stream.write(line.encode(errors="backslashreplace"))  # names of files may be no text
 
 
 def hash_files(paths: Iterable[Path]) -> str:
@@ -66,9 +66,14 @@ def hash_files(paths: Iterable[Path]) -> str:
 
     Returns:
         SHA-256 of one file; of several, that of their hashes.
+
+    Raises:
+        DataError: If one is a pipe, a device or a folder.
     """
     digests = []
     for path in paths:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: is no regular file; give one")
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     return (

@@ -1,11 +1,15 @@
 """How much memory there is to work in, measured and not guessed."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event, Thread
 from typing import Self
 
 import psutil
 import torch
+
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux says how much memory a container may use."""
 
 INTERVAL = 0.002
 """Seconds between two looks at the memory of the process."""
@@ -85,6 +89,20 @@ def held(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     return int(psutil.Process().memory_info().rss)
+
+
+def available() -> int:
+    """Tell how much memory this process could still get, in a container too.
+
+    Returns:
+        Bytes.
+    """
+    free = int(psutil.virtual_memory().available)
+    try:
+        most, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+    except (OSError, ValueError):  # no container, or one without a limit
+        return free
+    return max(0, min(free, most - used))
 
 
 def parse_bytes(text: str) -> int:

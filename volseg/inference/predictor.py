@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from volseg.bundle import Bundle
-from volseg.data.reading import read_source, source_of
+from volseg.data.reading import read_source, read_source_grid, source_of
 from volseg.data.source import Source
 from volseg.errors import BundleError, DataError
 from volseg.inference.computation import Computation
@@ -28,6 +28,7 @@ from volseg.inference.outputs.segmentation import write_segmentation
 from volseg.inference.plausibility import Evidence, Guard
 from volseg.inference.prediction import Prediction
 from volseg.inference.preparation import Loaded, Preprocessing, prepare, without_loading
+from volseg.inference.room import network_shape, require_room, spacing_of
 from volseg.inference.sliding_window import SlidingWindow
 from volseg.networks.weights import load_segmenter
 
@@ -172,8 +173,20 @@ class Predictor:
         if isinstance(source, (str, Path)):
             source = source_of(Path(source))
         sources = [source] if isinstance(source, Source) else source
+        self._require_room(sources)
         readings = tuple(read_source(each) for each in sources)
         return Loaded(readings, prepare(self._from_memory, readings))
+
+    def _require_room(self, sources: Sequence[Source]) -> None:
+        """Refuse by its header what would not fit into memory."""
+        if sources[0].format == "dicom":  # whose files say how much they hold
+            return
+        name, shape, affine = read_source_grid(sources[0])
+        size = network_shape(shape, affine, spacing_of(self._from_memory))
+        try:
+            require_room(shape, size, len(sources), self.ceiling)
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from error
 
     def count_windows(self, case: Loaded) -> int:
         """Tell how often the network will be called.

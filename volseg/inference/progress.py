@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
-from volseg.inference.results import CaseResult
+from volseg.inference.results import CaseResult, one_line
 
 
 class Progress:
@@ -49,7 +49,7 @@ class Progress:
         if self.windows is None:
             self.windows = tqdm(total=0, position=1, leave=False, unit="window")
         self.windows.reset(total=windows)
-        self.windows.set_description(name)
+        self.windows.set_description(one_line(name))
 
     def advance(self) -> None:
         """Count a call of the network."""
@@ -68,7 +68,7 @@ class Progress:
         elif self.is_shown:
             left = (perf_counter() - self.begin) / self.done * (self.total - self.done)
             tqdm.write(
-                f"segment {self.done}/{self.total}: {result.name} {result.status}"
+                f"segment {self.done}/{self.total}: {one_line(result.name)} {result.status}"
                 f" in {result.seconds:.1f} s, about {left:.0f} s to go",
                 file=sys.stderr,
             )

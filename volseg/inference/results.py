@@ -103,4 +103,23 @@ class Summary:
             if "summary" in case.findings:
                 lines.append(f"found: {case.source}: {case.findings['summary']}")
             lines += [f"warning: {case.source}: {warning}" for warning in case.warnings]
-        return "\n".join(lines)
+        return "\n".join(map(one_line, lines))
+
+
+def one_line(text: str) -> str:
+    r"""Write a line that stays one, whatever names of files are in it.
+
+    Args:
+        text: The line.
+
+    Returns:
+        The line; what a terminal would obey or cannot show stands there as an escape.
+
+    Examples:
+        >>> print(one_line("new\nline, Zoë, \x1b[2J"))
+        new\nline, Zoë, \x1b[2J
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )

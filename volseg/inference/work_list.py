@@ -4,6 +4,7 @@ A case gives ``OUTPUT/<its name>.nii.gz`` or another ending; a folder's tree is 
 output. In BIDS derivatives the mask has the name that the standard gives it.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -164,13 +165,13 @@ def _require_apart(inputs: Sequence[Path | str], output: Path, chosen: Selection
 
 def _require_free(jobs: Sequence[Job], maps: Sequence[str], *, may_exist: bool) -> None:
     """Refuse files that would be written twice or over an input, or that are there."""
-    sources = {path.resolve() for job in jobs for path in job.files}
+    sources = {os.path.realpath(path) for job in jobs for path in job.files}
     written: dict[Path, Job] = {}
     for job in jobs:
         for path in (job.target, *(map_path(job.target, kind) for kind in maps)):
             if (other := written.setdefault(path, job)) is not job:
                 raise DataError(f"{other.source} and {job.source} would both write {path}")
-            if path.resolve() in sources:
+            if os.path.realpath(path) in sources:
                 raise DataError(f"{path} is an input and would be replaced; use another output")
     existing = [path for path in written if path.exists()]
     if existing and not may_exist:

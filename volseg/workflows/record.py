@@ -93,7 +93,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
         record: Plain values; anything else is written as its text.
     """
     text = json.dumps(record, indent=2, default=str, ensure_ascii=False)
-    write_atomically(path, f"{text}\n".encode())
+    write_atomically(path, f"{text}\n".encode(errors="backslashreplace"))
 
 
 def versions() -> dict[str, str]:

@@ -71,6 +71,8 @@ def is_dicom(path: Path) -> bool:
     if path.suffix.lower() in ENDINGS:
         return True
     try:
+        if not path.is_file():  # a pipe would keep whoever opens it waiting for ever
+            return False
         with path.open("rb") as stream:
             return stream.read(PREAMBLE + 4)[PREAMBLE:] == b"DICM"
     except OSError:

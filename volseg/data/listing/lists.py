@@ -1,6 +1,7 @@
 """Cases from a CSV or TSV list: an image a row, or a column for each channel."""
 
 import csv
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -102,7 +103,9 @@ def _images_of_row(
     is_lone = [column.lower() for column in columns] == ["image"]
     for column, file in files.items():
         source, reason = _source(path.parent, file)
-        case, channel = naming.read(source.name, source.files[0].resolve().parent.name)
+        case, channel = naming.read(
+            source.name, Path(os.path.realpath(source.files[0])).parent.name
+        )
         name = name if is_lone else name or case
         own = Source(
             name if name and len(columns) == 1 else source.name, source.files, source.format

@@ -4,6 +4,7 @@ Two names are the same if they differ in capitals or in how Unicode composes an 
 Windows do not tell such files apart, and results may be copied there.
 """
 
+import os
 import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePosixPath
@@ -60,7 +61,7 @@ def _require_inside(case: ScanCase) -> None:
 
 
 def _files(case: ScanCase) -> list[object]:
-    return [file.resolve() for source in case.sources.values() for file in source.files]
+    return [os.path.realpath(file) for each in case.sources.values() for file in each.files]
 
 
 def _first(case: ScanCase) -> str:

@@ -1,5 +1,6 @@
 """A case to segment, and an image on its way into one."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,5 +62,5 @@ class FoundImage:
 
     @property
     def identity(self) -> tuple[Path, ...]:
-        """Give its files where they really lie."""
-        return tuple(file.resolve() for file in self.source.files)
+        """Give its files where they really lie; links that lead in a circle are as they are."""
+        return tuple(Path(os.path.realpath(file)) for file in self.source.files)

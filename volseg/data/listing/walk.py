@@ -16,7 +16,8 @@ class Tree:
 
     Args:
         files: Its files and those of the folders below, without hidden ones; a link that leads
-            nowhere is among them, since a file is lost there.
+            nowhere is among them, since a file is lost there, and so are pipes and devices, which
+            reading refuses by name.
         datasets: Folders below it that are data sets; what they hold is not among the files.
         links: Links below it that lead to folders; what they hold is among the files.
     """
@@ -72,5 +73,5 @@ def _collect(folder: Path, above: tuple[str, ...], tree: Tree, *, enter_datasets
     for path in paths:
         if path.is_dir():
             _collect(path, (*above, real), tree, enter_datasets=enter_datasets)
-        elif path.is_file() or path.is_symlink():
+        else:
             tree.files.append(path)

@@ -107,7 +107,7 @@ def write_map(
         except GeometryError as error:
             raise GeometryError(f"{path}: {error}") from error
         named = list(sources or describe_sources(reading, path))
-        hidden.write_text(_describe(kind, chart, named), encoding="utf-8", newline="\n")
+        hidden.write_text(_describe(kind, chart, named), "utf-8", "backslashreplace", "\n")
 
 
 def _write(header: Any, chart: NativeMap, path: Path) -> None:

@@ -71,7 +71,7 @@ def write_nifti(
         except GeometryError as error:
             raise GeometryError(f"{path}: {error}") from error
         for file, text in zip(hidden, texts.values(), strict=True):
-            file.write_text(text, encoding="utf-8", newline="\n")
+            file.write_text(text, "utf-8", "backslashreplace", "\n")
 
 
 def read_legend(image: Any) -> dict[int, tuple[str, tuple[int, int, int]]]:

@@ -58,7 +58,7 @@ def write_text(path: Path, text: str) -> None:
         text: What to write.
     """
     with whole_files(path) as (partial,):
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_text(text, "utf-8", "backslashreplace", "\n")  # names may be no text
 
 
 def ask_disk(path: Path) -> None:
@@ -85,7 +85,7 @@ def hidden_name(path: Path) -> Path:
     Returns:
         A name in the same folder, different for each file and process.
     """
-    mark = sha256(path.name.encode()).hexdigest()[:12]
+    mark = sha256(os.fsencode(path.name)).hexdigest()[:12]
     ending = "".join(path.suffixes[-2:]) if path.name.endswith((".gz", ".nrrd")) else path.suffix
     return path.with_name(f".{mark}.{os.getpid()}.partial{ending}")
 
