@@ -13,6 +13,7 @@ from volseg.errors import WeightsError
 from volseg.networks import storage
 from volseg.networks.card import Card
 from volseg.networks.decoder import ConvolutionalDecoder
+from volseg.networks.description import describe_weights
 from volseg.networks.fingerprint import fingerprint
 from volseg.networks.residual import ResidualEncoder
 from volseg.networks.segmenter import Segmenter
@@ -21,7 +22,6 @@ from volseg.networks.vit import ViTEncoder
 from volseg.networks.weights import (
     CARD_KEY,
     build_network,
-    describe_weights,
     load_encoder,
     load_segmenter,
     read_card,
