@@ -1,5 +1,7 @@
 """Networks of other projects with random weights, of their own classes or by their definition."""
 
+from math import prod
+
 import torch
 from monai.networks.nets.swin_unetr import PatchMergingV2, SwinTransformer
 from torch import nn
@@ -98,3 +100,55 @@ class ResEnc(nn.Module):
             x = stage.blocks(x)
             maps.append(x)
         return maps
+
+
+class Primus(nn.Module):
+    """A block or more of Primus by its definition, in the names that timm gives its parts."""
+
+    def __init__(self, width, heads, hidden, depth, grid, patch):
+        super().__init__()
+        self.heads, self.grid = heads, grid
+        self.down_projection, self.eva = nn.Module(), nn.Module()
+        self.down_projection.proj = nn.Conv3d(1, width, patch, patch)
+        self.eva.pos_embed = nn.Parameter(torch.empty(1, prod(grid), width))
+        self.eva.blocks = nn.ModuleList(self._block(width, hidden) for _ in range(depth))
+        self.eva.norm = nn.LayerNorm(width)
+
+    @staticmethod
+    def _block(width, hidden):
+        block, linear = nn.Module(), nn.Linear
+        block.norm1, block.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        block.gamma_1, block.gamma_2 = (nn.Parameter(torch.empty(width)) for _ in "12")
+        block.attn, block.mlp = nn.Module(), nn.Module()
+        block.attn.q_proj, block.attn.v_proj = linear(width, width), linear(width, width)
+        block.attn.k_proj, block.attn.proj = linear(width, width, bias=False), linear(width, width)
+        block.attn.norm, block.mlp.norm = nn.LayerNorm(width), nn.LayerNorm(hidden)
+        block.mlp.fc1_g, block.mlp.fc1_x = linear(width, hidden), linear(width, hidden)
+        block.mlp.fc2 = linear(hidden, width)
+        return block
+
+    def turn(self, rows):
+        """Turn pairs of channels as complex numbers, a third of a head along each axis."""
+        head = rows.shape[-1]
+        place = torch.cartesian_prod(*(torch.arange(n) for n in self.grid)).double()
+        rates = torch.tensor([10000 ** (-6 * i / head) for i in range(head // 6)]).double()
+        angles = (place[:, :, None] * rates).flatten(1)
+        pairs = torch.view_as_complex(rows.double().unflatten(-1, (-1, 2)).contiguous())
+        turned = pairs * torch.polar(torch.ones_like(angles), angles)
+        return torch.view_as_real(turned).flatten(-2).float()
+
+    def forward(self, x):
+        tokens, states = self.down_projection.proj(x).flatten(2).mT + self.eva.pos_embed, []
+        for block in self.eva.blocks:
+            inner = block.norm1(tokens)
+            layers = (block.attn.q_proj, block.attn.k_proj, block.attn.v_proj)
+            split = [layer(inner).unflatten(-1, (self.heads, -1)) for layer in layers]
+            q, k, v = (part.transpose(1, 2) for part in split)
+            scores = self.turn(q) @ self.turn(k).mT / q.shape[-1] ** 0.5
+            mixed = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+            tokens = tokens + block.gamma_1 * block.attn.proj(block.attn.norm(mixed))
+            inner = block.norm2(tokens)
+            gated = functional.silu(block.mlp.fc1_g(inner)) * block.mlp.fc1_x(inner)
+            tokens = tokens + block.gamma_2 * block.mlp.fc2(block.mlp.norm(gated))
+            states.append(tokens)
+        return [*states[:-1], self.eva.norm(tokens)]

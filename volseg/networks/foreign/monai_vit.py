@@ -5,7 +5,6 @@ behind its blocks and a class token, which takes part in the attention and there
 """
 
 from collections.abc import Mapping
-from math import prod
 
 import torch
 from torch import Tensor
@@ -18,8 +17,8 @@ from volseg.networks.foreign.layout import (
     Translation,
     count_blocks,
     cube_root,
+    find_grid,
 )
-from volseg.types import Size
 
 UNETR_HEADS = {768: 12}
 """Heads of the width that UNETR has; of another width the user must say them."""
@@ -36,7 +35,7 @@ def _translate(tensors: Mapping[str, Tensor], facts: Facts) -> Translation:
     elif facts.heads is None:
         notes.append(f"heads are not stored: taken to be UNETR's, {heads}")
     table = source.take("patch_embedding.position_embeddings")
-    grid = _find_grid(table.shape[1], patch, facts.size)
+    grid = find_grid(table.shape[1], patch, facts.size)
     if grid is None:
         unsaid["size"] = f"voxels along each axis, {table.shape[1]} patches of {patch}"
         grid = (table.shape[1], 1, 1)
@@ -88,17 +87,6 @@ def _take_kernel(source: Taker, facts: Facts) -> tuple[Tensor, int]:
             split = weight.view(-1, patch, patch, patch, channels)
             return split.permute(0, 4, 1, 2, 3).contiguous(), patch
     raise WeightsError(f"patches of {weight.shape[1]} values are no cubes; say the channels")
-
-
-def _find_grid(count: int, patch: int, size: Size | None) -> Size | None:
-    """Find the grid of tokens that a table of positions was learned on."""
-    if size is None:
-        side = cube_root(count)
-        return None if side is None else (side, side, side)
-    depth, height, width = (length // patch for length in size)
-    if prod((depth, height, width)) != count:
-        raise WeightsError(f"size {tuple(size)} has not the {count} patches of {patch} in the file")
-    return (depth, height, width)
 
 
 def _translate_block(source: Taker, prefix: str, width: int) -> dict[str, Tensor]:

@@ -22,12 +22,13 @@ from volseg.networks.foreign.containers import read_foreign
 from volseg.networks.foreign.layout import NO_FACTS, Facts, Layout, Translation
 from volseg.networks.foreign.monai_swin import MONAI_SWIN, MONAI_SWIN_NESTED
 from volseg.networks.foreign.monai_vit import MONAI_VIT
+from volseg.networks.foreign.nnssl_primus import NNSSL_PRIMUS
 from volseg.networks.foreign.nnunet_resenc import NNUNET_RESENC
 from volseg.networks.foreign.smit import SMIT
 from volseg.networks.identity import class_path, merge_order
 from volseg.networks.source import Source
 
-LAYOUTS = (MONAI_SWIN, MONAI_SWIN_NESTED, SMIT, MONAI_VIT, NNUNET_RESENC)
+LAYOUTS = (MONAI_SWIN, MONAI_SWIN_NESTED, SMIT, MONAI_VIT, NNUNET_RESENC, NNSSL_PRIMUS)
 """Every layout that is recognised."""
 
 

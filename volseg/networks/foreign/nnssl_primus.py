@@ -1,0 +1,98 @@
+"""Primus and its masked autoencoder, as dynamic-network-architectures and nnssl have them.
+
+The autoencoder's second transformer, which fills in what was hidden, is left over.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from volseg.errors import WeightsError
+from volseg.networks.foreign.layout import (
+    Facts,
+    Layout,
+    Taker,
+    Translation,
+    count_blocks,
+    find_grid,
+)
+
+HEADS = {396: 6, 792: 12, 864: 12, 1056: 16}
+"""Heads of the published sizes by their width."""
+
+
+def _translate(tensors: Mapping[str, Tensor], facts: Facts) -> Translation:
+    if "eva.blocks.0.attn.norm.weight" not in tensors or "register_tokens" in tensors:
+        raise WeightsError(
+            "file has register tokens, or no norm within its attention; our PrimusEncoder is"
+            " built as Primus-S to Primus-L are and cannot compute the same"
+        )
+    source = Taker(tensors)
+    kernel, table = source.take("down_projection.proj.weight"), source.take("eva.pos_embed")
+    width, patch = len(kernel), kernel.shape[2]
+    notes, unsaid = [], {}
+    heads = facts.heads or HEADS.get(width)
+    if heads is None:
+        unsaid["heads"] = f"a number whose sixfold divides the width {width}"
+    elif facts.heads is None:
+        notes.append(f"heads are not stored: taken to be Primus's, {heads}")
+    grid = find_grid(table.shape[1], patch, facts.size)
+    if grid is None:
+        unsaid["size"] = f"voxels along each axis, {table.shape[1]} patches of {patch}"
+        grid = (table.shape[1], 1, 1)
+    ours = {
+        "weight": kernel,
+        "bias": source.take("down_projection.proj.bias"),
+        "position": table[0].t().reshape(1, width, *grid).contiguous(),
+        **source.take_pair("eva.norm", "norm"),
+    }
+    if "mask_token" in tensors:
+        ours["mask_token"] = source.take("mask_token").flatten()
+    else:
+        ours["mask_token"] = torch.zeros(width)
+        notes.append("has no mask token: it starts at zero")
+    depth = count_blocks(tensors, "eva.blocks.{}.norm1.weight")
+    for block in range(depth):
+        parts = _translate_block(source, f"eva.blocks.{block}.", width)
+        ours |= {f"blocks.{block}.{name}": tensor for name, tensor in parts.items()}
+    config = {
+        "_target_": "volseg.networks.primus.PrimusEncoder",
+        "in_channels": kernel.shape[1],
+        "size": [length * patch for length in grid],
+        "patch": patch,
+        "width": width,
+        "depth": depth,
+        "heads": heads or 1,
+        "hidden": len(ours["blocks.0.gate.bias"]),
+    }
+    return Translation(config, ours, frozenset(source.used), tuple(notes), unsaid)
+
+
+def _translate_block(source: Taker, prefix: str, width: int) -> dict[str, Tensor]:
+    parts = {"key.weight": source.take(f"{prefix}attn.k_proj.weight")}
+    for theirs, ours in (
+        ("norm1", "norm1"),
+        ("attn.q_proj", "query"),
+        ("attn.v_proj", "value"),
+        ("attn.norm", "inner_norm"),
+        ("attn.proj", "project"),
+        ("norm2", "norm2"),
+        ("mlp.fc1_g", "gate"),
+        ("mlp.fc1_x", "expand"),
+        ("mlp.norm", "hidden_norm"),
+        ("mlp.fc2", "shrink"),
+    ):
+        parts |= source.take_pair(f"{prefix}{theirs}", ours)
+    for number in (1, 2):
+        name = f"{prefix}gamma_{number}"
+        is_there = name in source.tensors  # a network without scales computes what ones do
+        parts[f"scale{number}"] = source.take(name) if is_there else torch.ones(width)
+    return parts
+
+
+NNSSL_PRIMUS = Layout(
+    "Primus (nnssl, OpenMind)",
+    ("down_projection.proj.weight", "eva.blocks.0.norm1.weight"),
+    _translate,
+)
