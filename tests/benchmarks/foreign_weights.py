@@ -38,7 +38,8 @@ def randomise(network: nn.Module) -> nn.Module:
     torch.manual_seed(0)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.1)
-    return network.eval()
+    network.eval()
+    return network
 
 
 def as_maps(states: list[Tensor], x: Tensor, patch: int) -> list[Tensor]:

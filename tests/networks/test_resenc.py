@@ -18,7 +18,9 @@ class TestResEncEncoderOfThickSlices(EncoderContract):
     @pytest.fixture
     def encoder(self):
         torch.manual_seed(0)
-        return ResEncEncoder(1, (4, 6), (1, 1), ((1, 2, 2),), ((1, 3, 3), (3, 3, 3)))
+        return ResEncEncoder(
+            1, (4, 6, 6), (1, 1, 1), ((1, 2, 2), (2, 2, 2)), ((1, 3, 3), (3, 3, 3), (3, 3, 3))
+        )
 
 
 def test_the_large_one_has_the_parameters_that_its_docstring_says():

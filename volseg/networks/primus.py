@@ -202,5 +202,5 @@ def rotate(rows: Tensor, turns: Tensor) -> Tensor:
 
 
 def medium(in_channels: int = 1, size: Size = (160, 160, 160)) -> PrimusEncoder:
-    """Build 16 blocks of 864 channels, Primus-M's: 150.2 million parameters."""
+    """Build 16 blocks of 864 channels, Primus-M's: 151.0 million parameters."""
     return PrimusEncoder(in_channels, size, 8, 864, 16, 12)

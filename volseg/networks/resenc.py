@@ -179,5 +179,5 @@ def _level(in_channels: int, width: int, step: Size, kernel: Size, blocks: int) 
 
 
 def large(in_channels: int = 1) -> ResEncEncoder:
-    """Build six levels of one to six blocks, OpenMind's ResEnc-L: 90.4 million parameters."""
+    """Build six levels of one to six blocks, OpenMind's ResEnc-L: 90.3 million parameters."""
     return ResEncEncoder(in_channels, (32, 64, 128, 256, 320, 320), (1, 3, 4, 6, 6, 6))

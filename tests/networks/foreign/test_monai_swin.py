@@ -23,14 +23,13 @@ def loaded(path, facts):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("size", [(32, 64, 96), (64, 96, 32)])
-def test_maps_are_equal_where_the_window_does_not_divide_the_grid(tmp_path, order, size):
-    # Window 7 on grids of 48 to 2 tokens: padded, and in the last stages cut short.
+def test_maps_are_equal_where_the_window_does_not_divide_the_grid(tmp_path, order):
+    # Window 7 on grids of 48 to 1 tokens: padded, and in the last stages cut short.
     theirs = monai_swin(ORDERS[order])
     torch.save(theirs.state_dict(), tmp_path / "swin.pt")
     ours, receipt = loaded(tmp_path / "swin.pt", Facts(octants=order))
     assert receipt.fraction == 1
-    x = seeded(1, 2, *size)
+    x = seeded(1, 2, 64, 96, 32)
     with torch.no_grad():
         for one, two in zip(ours(x), theirs(x), strict=True):
             torch.testing.assert_close(one, two, rtol=0, atol=2e-5)

@@ -23,12 +23,12 @@ def loaded(path, facts=FACTS):
 
 
 def compare(encoder, states, x):
-    """Compare maps with hidden states, ``(B, tokens, C)``."""
+    """Compare maps with hidden states, ``(B, tokens, C)``, whose spread grows with the blocks."""
     with torch.no_grad():
         maps = encoder(x)
     for level, state in zip(maps, states, strict=True):
         wanted = state.transpose(1, 2).view(level.shape)
-        torch.testing.assert_close(level, wanted, rtol=0, atol=2e-5)
+        torch.testing.assert_close(level, wanted, rtol=0, atol=2e-5 * float(wanted.std()))
 
 
 def test_the_encoder_of_unetr(tmp_path):

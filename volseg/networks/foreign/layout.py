@@ -6,7 +6,6 @@ without which the file is refused, since two networks with equal shapes may comp
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 from torch import Tensor
@@ -226,30 +225,3 @@ def cube_root(value: int) -> int | None:
     """
     root = round(value ** (1 / 3))
     return root if root**3 == value else None
-
-
-def find_grid(count: int, patch: int, size: Size | None) -> Size | None:
-    """Find the grid of tokens that a table of positions was learned on.
-
-    Args:
-        count: Positions in the table.
-        patch: Voxels of a patch along each axis.
-        size: Voxels along each axis, if the user says; `None`: a cube is looked for.
-
-    Returns:
-        Tokens along each axis; `None` if they are no cube.
-
-    Raises:
-        WeightsError: If a size has another number of patches.
-
-    Examples:
-        >>> find_grid(216, 16, None), find_grid(24, 8, (16, 24, 32))
-        ((6, 6, 6), (2, 3, 4))
-    """
-    if size is None:
-        side = cube_root(count)
-        return None if side is None else (side, side, side)
-    depth, height, width = (length // patch for length in size)
-    if prod((depth, height, width)) != count:
-        raise WeightsError(f"size {tuple(size)} has not the {count} patches of {patch} in the file")
-    return (depth, height, width)

@@ -17,8 +17,8 @@ from volseg.networks.foreign.layout import (
     Translation,
     count_blocks,
     cube_root,
-    find_grid,
 )
+from volseg.networks.foreign.token_parts import settle_tokens
 
 UNETR_HEADS = {768: 12}
 """Heads of the width that UNETR has; of another width the user must say them."""
@@ -28,21 +28,13 @@ def _translate(tensors: Mapping[str, Tensor], facts: Facts) -> Translation:
     source = Taker(tensors)
     kernel, patch = _take_kernel(source, facts)
     width = len(kernel)
-    notes, unsaid = [], {}
-    heads = facts.heads or UNETR_HEADS.get(width)
-    if heads is None:
-        unsaid["heads"] = f"a number that divides the width {width}"
-    elif facts.heads is None:
-        notes.append(f"heads are not stored: taken to be UNETR's, {heads}")
     table = source.take("patch_embedding.position_embeddings")
-    grid = find_grid(table.shape[1], patch, facts.size)
-    if grid is None:
-        unsaid["size"] = f"voxels along each axis, {table.shape[1]} patches of {patch}"
-        grid = (table.shape[1], 1, 1)
+    tokens = settle_tokens(facts, width, table.shape[1], patch, UNETR_HEADS)
+    notes = [*tokens.notes]
     ours = {
         "weight": kernel,
         "bias": source.take(f"{_kernel_name(tensors)}.bias"),
-        "position": table[0].t().reshape(1, width, *grid).contiguous(),
+        "position": tokens.lay_out(table),
     }
     depth = count_blocks(tensors, "blocks.{}.norm1.weight")
     for block in range(depth):
@@ -58,14 +50,14 @@ def _translate(tensors: Mapping[str, Tensor], facts: Facts) -> Translation:
     config = {
         "_target_": "volseg.networks.vit.ViTEncoder",
         "in_channels": kernel.shape[1],
-        "size": [length * patch for length in grid],
+        "size": [length * patch for length in tokens.grid],
         "patch": patch,
         "width": width,
         "depth": depth,
-        "heads": heads or 1,
+        "heads": tokens.heads,
         "has_class_token": has_class_token,
     }
-    return Translation(config, ours, frozenset(source.used), tuple(notes), unsaid)
+    return Translation(config, ours, frozenset(source.used), tuple(notes), tokens.unsaid)
 
 
 def _kernel_name(tensors: Mapping[str, Tensor]) -> str:

@@ -15,8 +15,8 @@ from volseg.networks.foreign.layout import (
     Taker,
     Translation,
     count_blocks,
-    find_grid,
 )
+from volseg.networks.foreign.token_parts import settle_tokens
 
 HEADS = {396: 6, 792: 12, 864: 12, 1056: 16}
 """Heads of the published sizes by their width."""
@@ -31,20 +31,12 @@ def _translate(tensors: Mapping[str, Tensor], facts: Facts) -> Translation:
     source = Taker(tensors)
     kernel, table = source.take("down_projection.proj.weight"), source.take("eva.pos_embed")
     width, patch = len(kernel), kernel.shape[2]
-    notes, unsaid = [], {}
-    heads = facts.heads or HEADS.get(width)
-    if heads is None:
-        unsaid["heads"] = f"a number whose sixfold divides the width {width}"
-    elif facts.heads is None:
-        notes.append(f"heads are not stored: taken to be Primus's, {heads}")
-    grid = find_grid(table.shape[1], patch, facts.size)
-    if grid is None:
-        unsaid["size"] = f"voxels along each axis, {table.shape[1]} patches of {patch}"
-        grid = (table.shape[1], 1, 1)
+    tokens = settle_tokens(facts, width, table.shape[1], patch, HEADS)
+    notes = [*tokens.notes]
     ours = {
         "weight": kernel,
         "bias": source.take("down_projection.proj.bias"),
-        "position": table[0].t().reshape(1, width, *grid).contiguous(),
+        "position": tokens.lay_out(table),
         **source.take_pair("eva.norm", "norm"),
     }
     if "mask_token" in tensors:
@@ -59,14 +51,14 @@ def _translate(tensors: Mapping[str, Tensor], facts: Facts) -> Translation:
     config = {
         "_target_": "volseg.networks.primus.PrimusEncoder",
         "in_channels": kernel.shape[1],
-        "size": [length * patch for length in grid],
+        "size": [length * patch for length in tokens.grid],
         "patch": patch,
         "width": width,
         "depth": depth,
-        "heads": heads or 1,
+        "heads": tokens.heads,
         "hidden": len(ours["blocks.0.gate.bias"]),
     }
-    return Translation(config, ours, frozenset(source.used), tuple(notes), unsaid)
+    return Translation(config, ours, frozenset(source.used), tuple(notes), tokens.unsaid)
 
 
 def _translate_block(source: Taker, prefix: str, width: int) -> dict[str, Tensor]:
