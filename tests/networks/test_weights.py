@@ -264,6 +264,15 @@ class TestPositions:
         receipt = load_encoder(vit(channels=4, size=(8, 16, 24), seed=1), path)
         assert (receipt.resized, receipt.inflated) == (("encoder.position",), ("encoder.weight",))
 
+    def test_another_patch_resizes_its_kernel_and_the_positions(self, tmp_path):
+        path = tmp_path / "encoder.safetensors"
+        save_weights(path, {"encoder": vit(size=(8, 8, 16))}, card(VIT))
+        target = seeded(lambda: ViTEncoder(1, (8, 8, 16), 2, 12, 4, 2), seed=1)
+        receipt = load_encoder(target, path)
+        assert receipt.resized == ("encoder.weight", "encoder.position")
+        assert receipt.inflated == ()
+        assert receipt.fraction == 1
+
     def test_an_encoder_that_drops_tokens_has_no_use_for_the_learned_one(self, tmp_path):
         path = tmp_path / "encoder.safetensors"
         source, target = vit(mask_mode="replace"), vit(seed=1)

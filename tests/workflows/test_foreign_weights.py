@@ -10,7 +10,7 @@ from tests.networks.foreign.peers import ResEnc, monai_swin, randomised
 from volseg.cli.main import main
 from volseg.errors import DataError, WeightsError
 from volseg.networks.foreign.layout import Facts
-from volseg.networks.opening import read_card
+from volseg.networks.opening import open_source, read_card
 from volseg.workflows.finetune import finetune
 from volseg.workflows.inspect import inspect
 from volseg.workflows.training import PRETRAINED, TrainingOptions
@@ -117,6 +117,16 @@ def test_fine_tuning_starts_from_a_foreign_encoder_and_keeps_it(tmp_path, resenc
     assert kept.pretext["file"] == "checkpoint_final.pth"
     assert inspect(output).is_sound
     assert read_card(output / "models" / "model.safetensors").pretext["layout"].startswith("nnU")
+    # What volseg wrote speaks for itself.
+    with pytest.raises(WeightsError, match=r"has a card, so no facts .* leave \['heads'\] out"):
+        open_source(output / PRETRAINED, Facts(heads=3))
+
+
+def test_facts_about_no_weights_are_refused(tmp_path):
+    write_dataset(tmp_path / "data")
+    options = TrainingOptions(device="cpu", progress=False, facts=FACTS)
+    with pytest.raises(WeightsError, match=r"there are no weights, .* leave \['octants'\] out"):
+        finetune(tmp_path / "data", tmp_path / "run", "hippocampus_segmentation", options=options)
 
 
 def test_fine_tuning_asks_for_the_order_before_it_writes_anything(tmp_path, swin, capsys):

@@ -38,6 +38,21 @@ def has_card(path: Path) -> bool:
     return path.suffix == ".safetensors" and CARD_KEY in read_metadata(path)[0]
 
 
+def refuse_facts(source: Path | None, facts: Facts) -> None:
+    """Refuse facts where nothing asks for them: whoever states them means another file.
+
+    Args:
+        source: A file with a card, or `None`.
+        facts: What the user states.
+
+    Raises:
+        WeightsError: If there are any.
+    """
+    if facts != NO_FACTS:
+        what = "there are no weights" if source is None else f"{source} has a card"
+        raise WeightsError(f"{what}, so no facts need be stated; leave {facts.stated} out")
+
+
 def open_source(path: Path, facts: Facts = NO_FACTS) -> Source:
     """Read a weights file, volseg's or another project's.
 
@@ -52,6 +67,7 @@ def open_source(path: Path, facts: Facts = NO_FACTS) -> Source:
     """
     if not has_card(path):
         return open_foreign(path, facts)
+    refuse_facts(path, facts)
     card = read_card(path)
     tensors, notes = strip_wrappers(read_tensors(path))
     return Source(card, tensors, notes=notes)

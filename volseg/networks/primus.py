@@ -42,7 +42,7 @@ class PrimusEncoder(Encoder):
         GeometryError: If the depth is no multiple of 4, or the heads do not fit the width.
     """
 
-    adaptable: ClassVar[Mapping[str, Adaption]] = {"weight": "channels", "position": "positions"}
+    adaptable: ClassVar[Mapping[str, Adaption]] = {"weight": "patches", "position": "positions"}
 
     def __init__(
         self,

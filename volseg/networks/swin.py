@@ -48,7 +48,7 @@ class SwinEncoder(Encoder):
         heads: Attention heads of each stage.
         window: Tokens of a window along each axis, at most.
         windows: How a grid is cut that the window does not divide: ``equal``, or as public code
-            does, ``padded`` or ``clamped``, see `volseg.networks.swin_padded`.
+            does, ``clamped`` or ``scattered``, see `volseg.networks.swin_padded`.
         merge_order: The order in which the eight tokens of a merge are joined, one of
             `MERGE_ORDERS`: ``v2`` has the last axis fastest.
         is_embedding_normalised: Whether a LayerNorm follows the patch embedding.

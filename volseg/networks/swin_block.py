@@ -15,7 +15,7 @@ class SwinBlock(nn.Module):
         heads: Attention heads.
         window: Tokens of a window along each axis, at most.
         windows: How a grid is cut that the window does not divide: ``equal``, or as public code
-            does, ``padded`` or ``clamped``, see `volseg.networks.swin_padded`.
+            does, ``clamped`` or ``scattered``, see `volseg.networks.swin_padded`.
         is_shifted: Whether the windows are moved by half a window.
 
     Raises:
@@ -26,8 +26,8 @@ class SwinBlock(nn.Module):
         self, width: int, heads: int, window: int, windows: str = "equal", *, is_shifted: bool
     ) -> None:
         super().__init__()
-        if windows not in ("equal", "padded", "clamped"):
-            raise GeometryError(f"windows are {windows!r}; use 'equal', 'padded' or 'clamped'")
+        if windows not in ("equal", "clamped", "scattered"):
+            raise GeometryError(f"windows are {windows!r}; use 'equal', 'clamped' or 'scattered'")
         self.norm1 = nn.LayerNorm(width)
         self.attention = (
             WindowAttention(width, heads, window, is_shifted=is_shifted)

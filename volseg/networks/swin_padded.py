@@ -2,13 +2,15 @@
 
 Weights that were trained with it compute what they did only in the same windows. Where the window
 divides the grid they are ours, see `volseg.networks.swin_attention`; elsewhere the grid is filled
-up with zero tokens, which are attended to, and cut into full windows.
+up with zero tokens, which are attended to, and cut into full windows. What two projects do besides
+has to be done too:
 
-Public code differs in what it does on an axis that is not longer than the window. SMIT and the
-original pad it too. MONAI (``clamped``) makes the window as short and does not shift it, but looks
-the bias up by the tokens' numbers in a full window, so that the offsets are not the true ones
-unless the other two axes are full. We do the same, or the last stage of its networks would compute
-something else.
+- MONAI (``clamped``) shortens the window to an axis that is not longer, and does not shift it, but
+  looks the bias up by the tokens' numbers in a full window, so that the offsets are not the true
+  ones unless the other two axes are full.
+- SMIT (``scattered``) pads such an axis as well, and puts windows together in another order than it
+  took them apart, so that a token gets what another place attended to. The order depends on the
+  grid: weights trained with it are best used at the crop they were trained at.
 """
 
 from collections.abc import Sequence
@@ -20,6 +22,12 @@ from torch.nn import functional
 
 from volseg.networks.swin_attention import WindowAttention, offset_index
 
+JOINED = (0, 1, 4, 2, 5, 3, 6, 7)
+"""Each axis' windows beside their tokens: what takes windows back to where they were."""
+
+SCATTERED = (0, 1, 3, 5, 2, 4, 6, 7)
+"""What SMIT does instead: the permutation that took them apart, once more."""
+
 
 class PaddedWindowAttention(WindowAttention):
     """Attention within full windows of a grid that is padded at its ends.
@@ -29,7 +37,8 @@ class PaddedWindowAttention(WindowAttention):
         heads: Attention heads; they divide the width.
         window: Tokens of a window along each axis.
         is_shifted: Whether the windows are moved by half a window.
-        is_clamped: Whether the window is no longer than the axis, as in MONAI.
+        is_clamped: Whether the window is no longer than the axis, as in MONAI; if not, windows
+            are put together as in SMIT.
     """
 
     def __init__(
@@ -59,7 +68,8 @@ class PaddedWindowAttention(WindowAttention):
         mixed = self._attend_windows(
             split_windows(rolled, sizes), sizes, split_marks(rolled, sizes, shifts)
         )
-        joined = join_windows(mixed, sizes, rolled.shape)
+        order = JOINED if self.is_clamped else SCATTERED
+        joined = join_windows(mixed, sizes, rolled.shape, order)
         return joined.roll(shifts, (1, 2, 3))[:, :depth, :height, :width].contiguous()
 
     def _attend_windows(self, rows: Tensor, sizes: Sequence[int], marks: Tensor) -> Tensor:
@@ -86,11 +96,13 @@ def split_windows(tokens: Tensor, sizes: Sequence[int]) -> Tensor:
     return blocks.flatten(4, 6).flatten(1, 3)
 
 
-def join_windows(rows: Tensor, sizes: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """Put windows ``(B, windows, n, C)`` together again as grids of a shape."""
+def join_windows(
+    rows: Tensor, sizes: Sequence[int], shape: Sequence[int], order: Sequence[int]
+) -> Tensor:
+    """Put windows ``(B, windows, n, C)`` together again as grids of a shape, in an order."""
     counts = [length // size for length, size in zip(shape[1:4], sizes, strict=True)]
     blocks = rows.reshape(shape[0], *counts, *sizes, -1)
-    return blocks.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(*shape)
+    return blocks.permute(*order).reshape(*shape)
 
 
 def split_marks(tokens: Tensor, sizes: Sequence[int], shifts: Sequence[int]) -> Tensor:

@@ -48,7 +48,7 @@ class ViTEncoder(Encoder):
             mask mode is neither of the two.
     """
 
-    adaptable: ClassVar[Mapping[str, Adaption]] = {"weight": "channels", "position": "positions"}
+    adaptable: ClassVar[Mapping[str, Adaption]] = {"weight": "patches", "position": "positions"}
 
     def __init__(
         self,

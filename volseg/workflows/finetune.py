@@ -9,7 +9,7 @@ from volseg.data.cases import Case, find_cases
 from volseg.data.listing.sequences import canonical
 from volseg.errors import DataError, VolsegError
 from volseg.networks.card import seen_cases
-from volseg.networks.opening import has_card, open_source, read_card
+from volseg.networks.opening import has_card, open_source, read_card, refuse_facts
 from volseg.networks.source import Source
 from volseg.workflows.splitting import PARTS, divide, fitting_split
 from volseg.workflows.training import (
@@ -82,10 +82,9 @@ def finetune(
     counts = [f"{len(parts[part])} {part}" for part in PARTS]
     notes = [f"{' and '.join(counts)} cases", *notes, *_channel_notes(cases, channels)]
     options = options or TrainingOptions()
-    foreign = None
+    path, foreign = _find_encoder(encoder, folder, parts["validation"], options)
     if encoder is not None:
-        path, foreign = _find_encoder(Path(encoder), folder, parts["validation"], options)
-        arguments["encoder"] = str(path.resolve())
+        arguments["encoder"] = str(path)
         inputs.append(Path(encoder))
     if foreign is not None:
         notes = [*notes, *foreign.notes, f"{encoder} does not say which images it has seen"]
@@ -95,13 +94,16 @@ def finetune(
 
 
 def _find_encoder(
-    path: Path, folder: Path, validation: Sequence[str], options: TrainingOptions
-) -> tuple[Path, Source | None]:
+    encoder: str | Path | None, folder: Path, validation: Sequence[str], options: TrainingOptions
+) -> tuple[Path | None, Source | None]:
     """Find the encoder's file; that of another project becomes one of the run's folder."""
-    if has_card(path):
+    path = None if encoder is None else Path(encoder).resolve()
+    if path is not None and not has_card(path):
+        return (folder / PRETRAINED).resolve(), open_source(path, options.facts)
+    refuse_facts(path, options.facts)
+    if path is not None:
         require_unseen(path, validation, is_allowed=options.is_transductive)
-        return path, None
-    return folder / PRETRAINED, open_source(path, options.facts)
+    return path, None
 
 
 def trainable_cases(cases: Sequence[Case], bundle: Bundle) -> tuple[list[Case], list[str]]:

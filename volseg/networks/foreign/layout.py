@@ -35,6 +35,11 @@ class Facts:
     downsampling: tuple[Size, ...] | None = None
     prefix: str | None = None
 
+    @property
+    def stated(self) -> list[str]:
+        """Names of the facts that are stated."""
+        return [name for name in RULES if getattr(self, name) != getattr(NO_FACTS, name)]
+
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> "Facts":
         """Check facts that come from outside.

@@ -1,7 +1,7 @@
 """The Swin of SMIT (Jiang et al. 2022, https://arxiv.org/abs/2205.10342).
 
-Its queries, keys and values have no bias, its embedding is normalised, and it joins octants in an
-order of its own. The norms that it puts before its decoder are left over: our maps come after the
+Its queries, keys and values have no bias, its embedding is normalised, it joins octants in an order
+of its own, and it scatters windows, see `volseg.networks.swin_padded`. The norms that it puts before its decoder are left over: our maps come after the
 merges, and theirs before.
 """
 
@@ -22,7 +22,7 @@ def _translate(tensors: Mapping[str, Tensor], facts: Facts) -> Translation:
             "file has absolute positions (SMIT with ape), which our Swin encoder has not"
         )
     count = count_blocks(tensors, "layers.{}.blocks.0.norm1.weight")
-    names = SwinNames([f"layers.{stage}." for stage in range(count)], ("fc1", "fc2"), "padded")
+    names = SwinNames([f"layers.{stage}." for stage in range(count)], ("fc1", "fc2"), "scattered")
     return translate_swin(Taker(tensors), names, "smit")
 
 
