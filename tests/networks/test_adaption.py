@@ -16,6 +16,7 @@ from volseg.networks.adaption import (
     fit_parameter,
     inflate_channels,
     resize_bias_table,
+    resize_patch_kernel,
     resize_position_table,
 )
 
@@ -160,3 +161,41 @@ def test_a_kernel_with_other_channels_than_the_card_names_does_not_fit():
 
 def test_a_table_with_other_heads_does_not_fit():
     assert fit_parameter(torch.zeros(2, 3, 3, 3), (4, 5, 5, 5), "bias", None) is None
+
+
+class TestPatchKernels:
+    @staticmethod
+    def kernel(size):
+        return torch.randn(3, 2, *size, generator=torch.Generator().manual_seed(0))
+
+    def test_a_size_that_is_the_same_changes_nothing(self):
+        kernel = self.kernel((4, 4, 4))
+        assert resize_patch_kernel(kernel, (4, 4, 4)) is kernel
+        assert fit_parameter(kernel, (3, 2, 4, 4, 4), "patches", None) is kernel
+
+    @pytest.mark.parametrize("size", [(8, 8, 8), (6, 4, 5)])
+    def test_an_enlarged_patch_gives_what_the_patch_gave(self, size):
+        kernel = self.kernel((4, 4, 4))
+        patch = torch.randn(5, 2, 4, 4, 4, generator=torch.Generator().manual_seed(1))
+        before = torch.einsum("oidhw,nidhw->no", kernel, patch)
+        enlarged = functional.interpolate(patch, size, mode="trilinear")
+        after = torch.einsum("oidhw,nidhw->no", resize_patch_kernel(kernel, size), enlarged)
+        torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize("size", [(2, 2, 2), (8, 4, 2)])
+    def test_a_uniform_patch_gives_what_it_gave(self, size):
+        kernel = self.kernel((4, 4, 4))
+        sums = [k.sum((2, 3, 4)) for k in (kernel, resize_patch_kernel(kernel, size))]
+        torch.testing.assert_close(sums[1], sums[0], rtol=1e-4, atol=1e-4)
+
+    def test_half_the_size_sums_pairs(self):
+        # Of all kernels on pairs of equal voxels the nearest has the sum of each pair.
+        kernel = torch.arange(4.0).view(1, 1, 1, 1, 4)
+        assert resize_patch_kernel(kernel, (1, 1, 2)).flatten().tolist() == pytest.approx([1, 5])
+
+    def test_channels_and_size_change_at_once(self):
+        kernel = self.kernel((4, 4, 4))
+        mixing = torch.full((4, 2), 0.25)
+        fitted = fit_parameter(kernel, (3, 4, 2, 2, 2), "patches", mixing)
+        assert fitted.shape == (3, 4, 2, 2, 2)
+        torch.testing.assert_close(fitted.sum((1, 2, 3, 4)), kernel.sum((1, 2, 3, 4)))

@@ -13,6 +13,7 @@ from volseg.errors import WeightsError
 from volseg.networks import storage
 from volseg.networks.card import Card
 from volseg.networks.decoder import ConvolutionalDecoder
+from volseg.networks.description import describe_weights
 from volseg.networks.fingerprint import fingerprint
 from volseg.networks.residual import ResidualEncoder
 from volseg.networks.segmenter import Segmenter
@@ -21,7 +22,6 @@ from volseg.networks.vit import ViTEncoder
 from volseg.networks.weights import (
     CARD_KEY,
     build_network,
-    describe_weights,
     load_encoder,
     load_segmenter,
     read_card,
@@ -263,6 +263,15 @@ class TestPositions:
         save_weights(path, {"encoder": vit(size=(8, 8, 16))}, card(VIT))
         receipt = load_encoder(vit(channels=4, size=(8, 16, 24), seed=1), path)
         assert (receipt.resized, receipt.inflated) == (("encoder.position",), ("encoder.weight",))
+
+    def test_another_patch_resizes_its_kernel_and_the_positions(self, tmp_path):
+        path = tmp_path / "encoder.safetensors"
+        save_weights(path, {"encoder": vit(size=(8, 8, 16))}, card(VIT))
+        target = seeded(lambda: ViTEncoder(1, (8, 8, 16), 2, 12, 4, 2), seed=1)
+        receipt = load_encoder(target, path)
+        assert receipt.resized == ("encoder.weight", "encoder.position")
+        assert receipt.inflated == ()
+        assert receipt.fraction == 1
 
     def test_an_encoder_that_drops_tokens_has_no_use_for_the_learned_one(self, tmp_path):
         path = tmp_path / "encoder.safetensors"

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from volseg.cli.options import add_bundle, report
+from volseg.cli.options import add_bundle, add_facts, report
 from volseg.cli.training import add_training, training_options
 
 SCHEDULES = ("scratch", "warmup", "sawtooth", "llrd", "frozen")
@@ -20,8 +20,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--encoder",
         metavar="FILE",
         type=Path,
-        help="weights of a pretrained encoder; without it training starts from scratch",
+        help="weights of a pretrained encoder, of MONAI, nnssl or SMIT too; without it training"
+        " starts from scratch",
     )
+    add_facts(parser)
     parser.add_argument(
         "--transductive",
         action="store_true",

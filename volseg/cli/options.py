@@ -91,6 +91,24 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_facts(parser: argparse.ArgumentParser) -> None:
+    """Add ``--fact``.
+
+    Args:
+        parser: The subcommand's parser.
+    """
+    parser.add_argument(
+        "--fact",
+        metavar="KEY=VALUE",
+        dest="facts",
+        type=parse_override,
+        action="append",
+        default=[],
+        help="what weights of another project do not say of themselves: octants, heads, size,"
+        " channels, downsampling or prefix; may be given again. 'volseg inspect FILE' tells which",
+    )
+
+
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``, ``--quiet`` and ``--debug``.
 

@@ -42,6 +42,7 @@ def training_options(args: argparse.Namespace) -> "TrainingOptions":
     Returns:
         The options.
     """
+    from volseg.networks.foreign.layout import Facts
     from volseg.workflows.training import TrainingOptions
 
     return TrainingOptions(
@@ -51,4 +52,5 @@ def training_options(args: argparse.Namespace) -> "TrainingOptions":
         overwrite=args.overwrite,
         progress=not args.quiet,
         is_transductive=getattr(args, "transductive", False),
+        facts=Facts.from_values(dict(getattr(args, "facts", ()))),
     )

@@ -12,8 +12,8 @@ from volseg.errors import BundleError, WeightsError
 from volseg.networks.card import Card, describe_data
 from volseg.networks.config import build
 from volseg.networks.encoder import Encoder
+from volseg.networks.opening import read_card
 from volseg.networks.segmenter import Segmenter
-from volseg.networks.weights import read_card
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,10 @@ import torch
 from monai.engines import SupervisedEvaluator
 
 from volseg.engines import distributed
+from volseg.networks.opening import read_card
 from volseg.networks.segmenter import Segmenter
 from volseg.networks.storage import read_tensors
-from volseg.networks.weights import load_encoder, load_segmenter, read_card
+from volseg.networks.weights import load_encoder, load_segmenter
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,9 @@ Input channels are mixed by a matrix whose columns sum to one, so that an image 
 channels gives what it gave before. Position tables are interpolated trilinearly, as SelfMedMAE
 (Zhou et al. 2023, https://arxiv.org/abs/2203.05573) and nnU-Net do for their ViTs. Tables of
 relative position bias (Liu et al. 2021, https://arxiv.org/abs/2103.14030) are interpolated head
-by head, their outermost entries kept on the window's outermost offsets.
+by head, their outermost entries kept on the window's outermost offsets. Kernels of patches are
+resized by the pseudo-inverse of FlexiViT (Beyer et al. 2023, https://arxiv.org/abs/2212.08013), so
+that a token answers to an enlarged patch what it answered to the patch.
 """
 
 from collections.abc import Sequence
@@ -21,10 +23,11 @@ from torch.nn import functional
 from volseg.errors import WeightsError
 from volseg.types import Size
 
-Adaption = Literal["channels", "positions", "bias"]
+Adaption = Literal["channels", "patches", "positions", "bias"]
 """How a parameter follows from the input.
 
-``channels``: a kernel ``(out, in, d, h, w)`` that reads the image. ``positions``: a table
+``channels``: a kernel ``(out, in, d, h, w)`` that reads the image. ``patches``: one whose size is
+that of a patch, and may change too. ``positions``: a table
 ``(..., C, d, h, w)`` on the grid of tokens. ``bias``: a table of the offsets within a window,
 ``(..., heads, 2 d - 1, 2 h - 1, 2 w - 1)``.
 """
@@ -101,6 +104,26 @@ def inflate_channels(kernel: Tensor, mixing: Tensor) -> Tensor:
     return mixed.to(kernel.dtype).contiguous()
 
 
+def resize_patch_kernel(kernel: Tensor, size: Size) -> Tensor:
+    """Resize the kernel of a patch embedding.
+
+    Args:
+        kernel: Stored kernel, ``(out, in, d, h, w)``.
+        size: Voxels of a patch along each axis.
+
+    Returns:
+        Kernel, ``(out, in, *size)``; the kernel itself if the size is the same. If patches grow,
+        an enlarged patch gives what the patch gave; if they shrink, as nearly as can be.
+    """
+    if tuple(kernel.shape[2:]) == tuple(size):
+        return kernel
+    resized = kernel.double()
+    for axis, length in enumerate(size, start=2):
+        step = torch.linalg.pinv(_resizing_matrix(resized.shape[axis], length).t())
+        resized = torch.tensordot(resized, step, dims=([axis], [1])).movedim(-1, axis)
+    return resized.to(kernel.dtype).contiguous()
+
+
 def resize_position_table(table: Tensor, grid: Size) -> Tensor:
     """Interpolate a table of position vectors to another grid of tokens.
 
@@ -143,10 +166,12 @@ def fit_parameter(
         where it cannot be had.
     """
     fitted = stored
-    if kind == "channels" and mixing is not None:
+    if kind in ("channels", "patches") and mixing is not None:
         if stored.ndim < 2 or stored.shape[1] != mixing.shape[1]:
             return None
         fitted = inflate_channels(stored, mixing)
+    if kind == "patches" and stored.ndim == len(shape) == 5:
+        fitted = resize_patch_kernel(fitted, (shape[2], shape[3], shape[4]))
     elif kind in ("positions", "bias") and stored.ndim == len(shape) >= 4:
         resize = resize_position_table if kind == "positions" else resize_bias_table
         fitted = resize(stored, (shape[-3], shape[-2], shape[-1]))
@@ -168,6 +193,16 @@ def _mix_in_turn(given: int, wanted: int) -> Tensor:
     for step in range(max(given, wanted)):
         mixing[step % wanted, step % given] = 1
     return mixing / mixing.sum(0)
+
+
+def _resizing_matrix(given: int, wanted: int) -> Tensor:
+    """Give the matrix that resizes a line, ``(wanted, given)``; each row sums to one."""
+    lines = torch.eye(given, dtype=torch.float64)[None]
+    if wanted > given:
+        resized = functional.interpolate(lines, wanted, mode="linear")
+    else:
+        resized = functional.interpolate(lines, wanted, mode="area")
+    return resized[0].t()
 
 
 def _interpolate(table: Tensor, size: Size, *, align_corners: bool) -> Tensor:

@@ -18,7 +18,7 @@ from volseg.networks.adaption import Adaption
 from volseg.networks.decoder import FULL, Decoder, image_stem, upsampling_factor
 from volseg.networks.encoder import FeatureSpec
 from volseg.networks.residual import instance_norm
-from volseg.networks.swin_attention import SwinBlock
+from volseg.networks.swin_block import SwinBlock
 from volseg.types import Size
 
 HEAD_WIDTHS = (16, 8)

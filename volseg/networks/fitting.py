@@ -17,7 +17,8 @@ class Fitting:
 
     Args:
         values: What to load, by name.
-        adapted: How a tensor was changed to fit, by name: ``channels``, ``positions``, ``bias``.
+        adapted: How a tensor was changed to fit, by name: ``channels``, ``patches``,
+            ``positions`` or ``bias``.
         complaints: Why a place stays empty, or a stored tensor unused, by name.
         unknown: Those of the names that the network does not have.
         misshapen: Those of the names that it has in a shape that nothing makes equal.
@@ -125,7 +126,8 @@ def fit_part(
             continue
         values[name] = fitted
         if fitted is not stored[name]:
-            adapted[name] = str(kind)
+            is_mixed = kind == "patches" and fitted.shape[2:] == stored[name].shape[2:]
+            adapted[name] = "channels" if is_mixed else str(kind)
     unknown = [name for name in stored if name not in places]
     complaints.update(dict.fromkeys(unknown, "not in the network"))
     fraction = _fraction(part, network, values)

@@ -99,7 +99,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     with _opened(path) as file:
         names = list(file.keys())
-        return {name: _widen(file.get_tensor(name)) for name in names}
+        return {name: widen(file.get_tensor(name)) for name in names}
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -114,13 +114,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: If it holds anything but a dictionary of tensors.
     """
-    _require_file(path)
     advice = "save it with volseg's save_state_dict"
-    try:
-        values: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path} is not a plain state dict ({reason}); {advice}") from error
+    values = read_plain_values(path)
     if not isinstance(values, dict) or not values:
         raise WeightsError(f"{path} holds a {type(values).__name__}, not a state dict; {advice}")
     others = [name for name, value in values.items() if not isinstance(value, Tensor)]
@@ -129,7 +124,30 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"{path} is not a plain state dict: {others[0]!r} is a"
             f" {type(values[others[0]]).__name__}; {advice}"
         )
-    return {str(name): _widen(tensor) for name, tensor in values.items()}
+    return {str(name): widen(tensor) for name, tensor in values.items()}
+
+
+def read_plain_values(path: Path) -> Any:
+    """Read what PyTorch saved, without unpickling anything but tensors and plain values.
+
+    Args:
+        path: The ``.pt`` file.
+
+    Returns:
+        Its content, tensors on the CPU.
+
+    Raises:
+        WeightsError: If it holds anything else.
+    """
+    _require_file(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(
+            f"{path} is not a plain state dict ({reason}); save it with volseg's save_state_dict,"
+            " or with torch.save of the state dict alone"
+        ) from error
 
 
 def strip_wrappers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -158,7 +176,8 @@ def _plain_name(name: str) -> str:
     return WRAPPERS.sub(keep_part, WRAPPERS.sub(keep_part, name))
 
 
-def _widen(tensor: Tensor) -> Tensor:
+def widen(tensor: Tensor) -> Tensor:
+    """Make a floating tensor float32, and leave others as they are."""
     return tensor.float() if tensor.is_floating_point() else tensor
 
 

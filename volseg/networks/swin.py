@@ -15,11 +15,23 @@ from torch.nn import functional
 from volseg.errors import GeometryError
 from volseg.networks.adaption import Adaption
 from volseg.networks.encoder import Encoder, FeatureSpec
-from volseg.networks.swin_attention import SwinBlock
+from volseg.networks.swin_block import SwinBlock
 from volseg.transforms.masking import BlockMask
 from volseg.types import Size
 
 PATCH: Size = (2, 2, 2)
+
+MERGE_ORDERS = {
+    "v2": (0, 1, 2, 3, 4, 5, 6, 7),
+    "monai_1_5": (0, 4, 2, 1, 6, 5, 3, 7),
+    "monai_before_1_5": (0, 4, 2, 1, 5, 2, 1, 7),
+    "smit": (0, 4, 2, 1, 6, 3, 5, 7),
+}
+"""In which order public code joins the eight tokens of a merge.
+
+An octant's number is ``4 d + 2 h + w`` of its token. MONAI's default before version 1.5 takes two
+octants twice and leaves two out, so that no other order can hold its weights.
+"""
 
 
 class SwinEncoder(Encoder):
@@ -35,16 +47,16 @@ class SwinEncoder(Encoder):
         depths: Blocks of each stage; every second one is shifted.
         heads: Attention heads of each stage.
         window: Tokens of a window along each axis, at most.
-
-    Attributes:
-        merge_order: The order in which the eight tokens of a merge are joined: ``v2``, the last
-            axis fastest. Public code has others, with weights of equal shape.
+        windows: How a grid is cut that the window does not divide: ``equal``, or as public code
+            does, ``clamped`` or ``scattered``, see `volseg.networks.swin_padded`.
+        merge_order: The order in which the eight tokens of a merge are joined, one of
+            `MERGE_ORDERS`: ``v2`` has the last axis fastest.
+        is_embedding_normalised: Whether a LayerNorm follows the patch embedding.
 
     Raises:
-        GeometryError: If depths and heads do not agree in number.
+        GeometryError: If depths and heads do not agree in number, or an order or a way to cut is
+            not known.
     """
-
-    merge_order: ClassVar[str] = "v2"
 
     def __init__(
         self,
@@ -53,8 +65,15 @@ class SwinEncoder(Encoder):
         depths: tuple[int, ...] = (2, 2, 2, 2),
         heads: tuple[int, ...] = (3, 6, 12, 24),
         window: int = 6,
+        windows: str = "equal",
+        merge_order: str = "v2",
+        *,
+        is_embedding_normalised: bool = False,
     ) -> None:
         super().__init__()
+        if merge_order not in MERGE_ORDERS:
+            raise GeometryError(f"merge order is {merge_order!r}; use one of {list(MERGE_ORDERS)}")
+        self.merge_order = merge_order
         if len(depths) != len(heads) or not depths:
             raise GeometryError(
                 f"{len(depths)} depths and {len(heads)} head counts do not fit; give one of each"
@@ -65,9 +84,9 @@ class SwinEncoder(Encoder):
         self.spec = FeatureSpec(
             in_channels, tuple(width * 2**i for i in levels), strides, "replace", strides[-1]
         )
-        self.embedding = TokenEmbedding(in_channels, width)
+        self.embedding = TokenEmbedding(in_channels, width, is_normalised=is_embedding_normalised)
         self.stages = nn.ModuleList(
-            SwinStage(width * 2**i, depth, count, window)
+            SwinStage(width * 2**i, depth, count, window, windows, merge_order)
             for i, (depth, count) in enumerate(zip(depths, heads, strict=True))
         )
 
@@ -101,14 +120,16 @@ class TokenEmbedding(nn.Module):
     Args:
         in_channels: Channels of the input volume.
         width: Channels of a token; the kernel is ``(width, in_channels, 2, 2, 2)``.
+        is_normalised: Whether a LayerNorm follows.
     """
 
     adaptable: ClassVar[Mapping[str, Adaption]] = {"weight": "channels"}
 
-    def __init__(self, in_channels: int, width: int) -> None:
+    def __init__(self, in_channels: int, width: int, *, is_normalised: bool = False) -> None:
         super().__init__()
         patch = nn.Conv3d(in_channels, width, PATCH, PATCH)
         self.weight, self.bias = patch.weight, patch.bias
+        self.norm = nn.LayerNorm(width) if is_normalised else nn.Identity()
         self.mask_token = nn.Parameter(torch.empty(width))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
@@ -118,7 +139,7 @@ class TokenEmbedding(nn.Module):
         grid = (depth // 2, height // 2, width // 2)
         patches = x.view(batch, channels, grid[0], 2, grid[1], 2, grid[2], 2)
         rows = patches.permute(0, 2, 4, 6, 1, 3, 5, 7).reshape(batch, *grid, channels * 8)
-        tokens = functional.linear(rows, self.weight.flatten(1), self.bias)
+        tokens: Tensor = self.norm(functional.linear(rows, self.weight.flatten(1), self.bias))
         if mask is None:
             return tokens
         hidden = mask.to(PATCH)[..., None]
@@ -133,14 +154,25 @@ class SwinStage(nn.Module):
         depth: Blocks; every second one is shifted.
         heads: Attention heads.
         window: Tokens of a window along each axis, at most.
+        windows: How a grid is cut that the window does not divide.
+        merge_order: One of `MERGE_ORDERS`.
     """
 
-    def __init__(self, width: int, depth: int, heads: int, window: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        heads: int,
+        window: int,
+        windows: str = "equal",
+        merge_order: str = "v2",
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            SwinBlock(width, heads, window, is_shifted=index % 2 == 1) for index in range(depth)
+            SwinBlock(width, heads, window, windows, is_shifted=index % 2 == 1)
+            for index in range(depth)
         )
-        self.merge = PatchMerging(width)
+        self.merge = PatchMerging(width, merge_order)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Transform ``(B, D, H, W, C)`` into ``(B, D / 2, H / 2, W / 2, 2 C)``."""
@@ -155,10 +187,12 @@ class PatchMerging(nn.Module):
 
     Args:
         width: Channels of a token.
+        order: One of `MERGE_ORDERS`.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, order: str = "v2") -> None:
         super().__init__()
+        self.order = order
         self.norm = nn.LayerNorm(8 * width)
         self.reduction = nn.Linear(8 * width, 2 * width, bias=False)
 
@@ -166,8 +200,10 @@ class PatchMerging(nn.Module):
         """Merge ``(B, D, H, W, C)`` into ``(B, D / 2, H / 2, W / 2, 2 C)``."""
         batch, depth, height, width, channels = tokens.shape
         octants = tokens.view(batch, depth // 2, 2, height // 2, 2, width // 2, 2, channels)
-        joined = octants.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)
-        reduced: Tensor = self.reduction(self.norm(joined))
+        joined = octants.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4, 6)
+        if self.order != "v2":
+            joined = joined[..., MERGE_ORDERS[self.order], :]
+        reduced: Tensor = self.reduction(self.norm(joined.flatten(4)))
         return reduced
 
 

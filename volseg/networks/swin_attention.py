@@ -263,29 +263,3 @@ class WindowAttention(nn.Module):
         count = prod(size)
         bias = self.bias.flatten(2).index_select(2, index).view(1, self.heads, count, count)
         return biased_attention(query, key, value, bias).transpose(1, 2).flatten(2).flatten(0, 1)
-
-
-class SwinBlock(nn.Module):
-    """Window attention and a perceptron, each after a LayerNorm and beside a shortcut.
-
-    Args:
-        width: Channels of a token.
-        heads: Attention heads.
-        window: Tokens of a window along each axis, at most.
-        is_shifted: Whether the windows are moved by half a window.
-    """
-
-    def __init__(self, width: int, heads: int, window: int, *, is_shifted: bool) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width)
-        self.attention = WindowAttention(width, heads, window, is_shifted=is_shifted)
-        self.norm2 = nn.LayerNorm(width)
-        self.perceptron = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Transform grids of tokens, ``(B, D, H, W, C)``."""
-        tokens = tokens + self.attention(self.norm1(tokens))
-        transformed: Tensor = tokens + self.perceptron(self.norm2(tokens))
-        return transformed

@@ -40,13 +40,15 @@ class ViTEncoder(Encoder):
         depth: Blocks, a multiple of 4.
         heads: Attention heads; they divide the width.
         mask_mode: ``drop`` or ``replace`` the tokens of hidden voxels.
+        has_class_token: Whether a learned token takes part in the attention and stays out of the
+            maps, as in masked autoencoders.
 
     Raises:
         GeometryError: If the depth is no multiple of 4, the heads do not divide the width, or the
             mask mode is neither of the two.
     """
 
-    adaptable: ClassVar[Mapping[str, Adaption]] = {"weight": "channels", "position": "positions"}
+    adaptable: ClassVar[Mapping[str, Adaption]] = {"weight": "patches", "position": "positions"}
 
     def __init__(
         self,
@@ -57,6 +59,8 @@ class ViTEncoder(Encoder):
         depth: int,
         heads: int,
         mask_mode: str = "drop",
+        *,
+        has_class_token: bool = False,
     ) -> None:
         super().__init__()
         if depth < NUM_STATES or depth % NUM_STATES or width % heads:
@@ -80,6 +84,10 @@ class ViTEncoder(Encoder):
         if mask_mode == "replace":
             self.mask_token = nn.Parameter(torch.empty(width))
             nn.init.trunc_normal_(self.mask_token, std=0.02)
+        self.class_token: nn.Parameter | None = None
+        if has_class_token:
+            self.class_token = nn.Parameter(torch.empty(width))
+            nn.init.trunc_normal_(self.class_token, std=0.02)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
@@ -125,10 +133,16 @@ class ViTEncoder(Encoder):
         """Run the blocks on tokens ``(B, n, C)`` and collect the hidden states."""
         states = []
         every = len(self.blocks) // NUM_STATES
+        first = 0
+        if self.class_token is not None:
+            first = 1
+            token = self.class_token.to(tokens.dtype).expand(len(tokens), 1, -1)
+            tokens = torch.cat([token, tokens], dim=1)
+            seen = None if seen is None else functional.pad(seen, (1, 0), value=True)
         for index, block in enumerate(self.blocks, start=1):
             tokens = block(tokens, seen)
             if index % every == 0:
-                states.append(tokens)
+                states.append(tokens[:, first:])
         return [*states[:-1], self.norm(states[-1])]
 
     def _encode_visible(

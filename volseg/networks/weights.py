@@ -7,16 +7,13 @@ the receipt, and a file that is not what the network needs is refused with the r
 
 import dataclasses
 import io
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from math import prod
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save as serialise
-from torch import nn
+from torch import Tensor, nn
 
 from volseg import __version__
 from volseg.errors import WeightsError
@@ -26,16 +23,17 @@ from volseg.networks.config import build
 from volseg.networks.encoder import Encoder
 from volseg.networks.fingerprint import fingerprint
 from volseg.networks.fitting import Fitting, fit_part, require_equal
+from volseg.networks.foreign.layout import NO_FACTS, Facts
 from volseg.networks.identity import (
     class_path,
     merge_order,
     require_same_answer,
     require_same_kind,
 )
+from volseg.networks.opening import CARD_KEY, open_source, read_card
 from volseg.networks.receipt import Receipt
 from volseg.networks.segmenter import Segmenter
 from volseg.networks.storage import (
-    read_metadata,
     read_state_dict,
     read_tensors,
     storable,
@@ -44,7 +42,6 @@ from volseg.networks.storage import (
 )
 
 PARTS = ("encoder", "decoder", "heads")
-CARD_KEY = "volseg_card"
 MINIMUM_FRACTION = 0.95
 """Below this share of the encoder's parameters a network is not pretrained, only mixed up."""
 
@@ -129,27 +126,6 @@ def save_state_dict(
     write_atomically(Path(path), buffer.getvalue())
 
 
-def read_card(path: Path | str) -> Card:
-    """Read the card of a weights file; no tensor is loaded.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The card.
-
-    Raises:
-        WeightsError: If the file is no complete safetensors file, or has no card.
-    """
-    entries, _ = read_metadata(Path(path))
-    if CARD_KEY not in entries:
-        raise WeightsError(f"{path} has no volseg card; save it with volseg's save_weights")
-    try:
-        return Card.from_json(entries[CARD_KEY])
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from error
-
-
 def build_network(card: Card) -> nn.Module:
     """Build the network that a card describes, with random weights.
 
@@ -175,48 +151,83 @@ def load_encoder(
     *,
     channels: Sequence[str] | None = None,
     with_decoder: bool = True,
+    facts: Facts = NO_FACTS,
 ) -> Receipt:
     """Load a pretrained encoder, adapted to the network's channels, patch size and window.
 
     The decoder comes too if the file has one that is equal to the network's. Nothing is changed
-    if the file is refused.
+    if the file is refused. Files of other projects are read as
+    `volseg.networks.foreign.opening` says.
 
     Args:
         network: The encoder, or the segmenter around it.
-        path: A weights file with a card.
+        path: A weights file with a card, or one of another project.
         channels: Names of the network's input channels, to match the file's by name; `None`:
             channels are repeated or summed in turn.
         with_decoder: Whether to take a decoder that fits.
+        facts: What a file of another project does not say of itself.
 
     Returns:
         The account of every tensor.
 
     Raises:
-        WeightsError: If the file is damaged, has no card, holds another architecture or merge
-            order, fills less than 95 % of the encoder's parameters, has one of another shape, or
-            computes something else.
+        WeightsError: If the file is damaged or of no known layout, holds another architecture or
+            merge order, fills less than 95 % of the encoder's parameters, has one of another
+            shape, or computes something else.
     """
-    path, card = Path(path), read_card(path)
+    receipt, values = fit_encoder(network, path, channels, with_decoder=with_decoder, facts=facts)
+    root = _rooted(network)
+    root.load_state_dict({**root.state_dict(), **values})
+    return receipt
+
+
+def fit_encoder(
+    network: Encoder | Segmenter,
+    path: Path | str,
+    channels: Sequence[str] | None = None,
+    *,
+    with_decoder: bool = True,
+    facts: Facts = NO_FACTS,
+) -> tuple[Receipt, Mapping[str, Tensor]]:
+    """Say what `load_encoder` would do, and change nothing.
+
+    A file that `load_encoder` refuses is refused, as a `WeightsError`.
+
+    Args:
+        network: The encoder, or the segmenter around it.
+        path: A weights file with a card, or one of another project.
+        channels: Names of the network's input channels.
+        with_decoder: Whether to take a decoder that fits.
+        facts: What a file of another project does not say of itself.
+
+    Returns:
+        The account of every tensor, and the tensors that would be loaded.
+
+    Raises:
+        WeightsError: If the channels are not as many as the network has.
+    """
+    path = Path(path)
+    source = open_source(path, facts)
     encoder = network if isinstance(network, Encoder) else network.encoder
-    root = nn.ModuleDict({"encoder": network}) if isinstance(network, Encoder) else network
-    require_same_kind(path, card, {"encoder": encoder})
+    root = _rooted(network)
+    require_same_kind(path, source.card, {"encoder": encoder})
     wanted: Sequence[str] | int = encoder.spec.in_channels if channels is None else list(channels)
     if channels is not None and len(channels) != encoder.spec.in_channels:
         raise WeightsError(
             f"{list(channels)} names {len(channels)} channels, the encoder has"
             f" {encoder.spec.in_channels}; name each one"
         )
-    mixing = channel_mixing(card.channels, wanted)
-    tensors, notes = strip_wrappers(read_tensors(path))
-    fitting = fit_part("encoder", root, tensors, mixing)
+    mixing, notes = channel_mixing(source.card.channels, wanted), source.notes
+    fitting = fit_part("encoder", root, source.tensors, mixing)
     _require_enough(path, fitting)
     if fitting.is_comparable:
-        require_same_answer(path, card, encoder, fitting.values)
+        require_same_answer(path, source.card, encoder, fitting.values)
     if with_decoder and isinstance(network, Segmenter):
-        decoder, note = _fit_decoder(network, card, fit_part("decoder", root, tensors, mixing))
+        decoder = fit_part("decoder", root, source.tensors, mixing)
+        decoder, note = _fit_decoder(network, source.card, decoder)
         fitting, notes = fitting.joined(decoder), (*notes, *note)
-    root.load_state_dict({**root.state_dict(), **fitting.values})
-    return fitting.receipt(str(path), list(root.state_dict()), list(tensors), notes)
+    stored = [*source.tensors, *source.left_over]
+    return fitting.receipt(str(path), list(root.state_dict()), stored, notes), fitting.values
 
 
 def load_segmenter(segmenter: Segmenter, path: Path | str) -> Receipt:
@@ -244,35 +255,9 @@ def load_segmenter(segmenter: Segmenter, path: Path | str) -> Receipt:
     return Receipt(str(path), tuple(tensors), notes=notes)
 
 
-def describe_weights(path: Path | str) -> dict[str, Any]:
-    """Say what a weights file is, as plain values; refuse a damaged one as a `WeightsError`.
-
-    Args:
-        path: A safetensors file, or a plain PyTorch state dict.
-
-    Returns:
-        Its format, bytes, number of tensors and parameters, parameters by part, data types, and
-        the card; `None` where there is no card.
-    """
-    path, card = Path(path), None
-    if path.suffix == ".safetensors":
-        entries, shapes = read_metadata(path)
-        card = Card.from_json(entries[CARD_KEY]) if CARD_KEY in entries else None
-    else:
-        state = read_state_dict(path)
-        shapes = {name: (tuple(t.shape), str(t.dtype)) for name, t in state.items()}
-    parts: Counter[str] = Counter()
-    for name, (shape, _) in shapes.items():
-        parts[name.partition(".")[0]] += prod(shape)
-    return {
-        "format": "safetensors" if path.suffix == ".safetensors" else "state dict",
-        "bytes": path.stat().st_size,
-        "tensors": len(shapes),
-        "parameters": sum(parts.values()),
-        "parts": dict(parts),
-        "dtypes": sorted({dtype for _, dtype in shapes.values()}),
-        "card": None if card is None else card.to_dict(),
-    }
+def _rooted(network: Encoder | Segmenter) -> nn.Module:
+    """Give a module that has the encoder under its name in a file."""
+    return nn.ModuleDict({"encoder": network}) if isinstance(network, Encoder) else network
 
 
 def _require_enough(path: Path, fitting: Fitting) -> None:

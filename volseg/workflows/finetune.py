@@ -9,9 +9,11 @@ from volseg.data.cases import Case, find_cases
 from volseg.data.listing.sequences import canonical
 from volseg.errors import DataError, VolsegError
 from volseg.networks.card import seen_cases
-from volseg.networks.weights import read_card
+from volseg.networks.opening import has_card, open_source, read_card, refuse_facts
+from volseg.networks.source import Source
 from volseg.workflows.splitting import PARTS, divide, fitting_split
 from volseg.workflows.training import (
+    PRETRAINED,
     Plan,
     TrainingOptions,
     TrainingResult,
@@ -50,7 +52,8 @@ def finetune(
             cases without a label: they are healthy, and what it segments is simulated in them.
         output: Folder of the run.
         bundle: A segmentation bundle: its name, its folder, or what `Bundle.find` gave.
-        encoder: Weights of a pretrained encoder; `None` trains from scratch.
+        encoder: Weights of a pretrained encoder, of another project too; `None` trains from
+            scratch.
         schedule: ``scratch``, ``warmup``, ``sawtooth``, ``llrd`` or ``frozen``; `None` takes the
             bundle's.
         overrides: Values of its ``train.json`` to change, by key.
@@ -79,13 +82,28 @@ def finetune(
     counts = [f"{len(parts[part])} {part}" for part in PARTS]
     notes = [f"{' and '.join(counts)} cases", *notes, *_channel_notes(cases, channels)]
     options = options or TrainingOptions()
+    path, foreign = _find_encoder(encoder, folder, parts["validation"], options)
     if encoder is not None:
-        require_unseen(encoder, parts["validation"], is_allowed=options.is_transductive)
-        arguments["encoder"] = str(Path(encoder).resolve())
+        arguments["encoder"] = str(path)
         inputs.append(Path(encoder))
+    if foreign is not None:
+        notes = [*notes, *foreign.notes, f"{encoder} does not say which images it has seen"]
     described = describe_source(data, parts["training"])
-    plan = Plan("finetune", found, values, arguments, parts, inputs, notes, described)
+    plan = Plan("finetune", found, values, arguments, parts, inputs, notes, described, foreign)
     return run_training(plan, folder, options)
+
+
+def _find_encoder(
+    encoder: str | Path | None, folder: Path, validation: Sequence[str], options: TrainingOptions
+) -> tuple[Path | None, Source | None]:
+    """Find the encoder's file; that of another project becomes one of the run's folder."""
+    path = None if encoder is None else Path(encoder).resolve()
+    if path is not None and not has_card(path):
+        return (folder / PRETRAINED).resolve(), open_source(path, options.facts)
+    refuse_facts(path, options.facts)
+    if path is not None:
+        require_unseen(path, validation, is_allowed=options.is_transductive)
+    return path, None
 
 
 def trainable_cases(cases: Sequence[Case], bundle: Bundle) -> tuple[list[Case], list[str]]:

@@ -1,5 +1,6 @@
 """Say what something is, and what is wrong with it."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,28 @@ from volseg.data.cases import Case, find_cases, label_values
 from volseg.data.volumes import VolumeReport, check_pair, inspect_volume
 from volseg.errors import BundleError, DataError, VolsegError
 from volseg.networks.config import build
+from volseg.networks.description import describe_weights
+from volseg.networks.foreign.layout import NO_FACTS, Facts
 from volseg.networks.segmenter import Segmenter
 from volseg.networks.storage import read_state_dict, read_tensors
-from volseg.networks.weights import describe_weights, load_segmenter
+from volseg.networks.weights import load_segmenter
+from volseg.workflows.against import try_weights
 
-WEIGHTS = (".safetensors", ".pt")
+WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")
 LISTS = (".json", ".csv")
+
+
+@dataclass(frozen=True)
+class Said:
+    """A fact that is said in words of its own.
+
+    Args:
+        text: The words.
+        plain: Plain values.
+    """
+
+    text: str
+    plain: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,7 @@ class Inspection:
             "path": str(self.path),
             "kind": self.kind,
             "sound": self.is_sound,
-            "facts": dict(self.facts),
+            "facts": {k: v.plain if isinstance(v, Said) else v for k, v in self.facts.items()},
             "problems": list(self.problems),
             "warnings": list(self.warnings),
         }
@@ -65,22 +82,35 @@ class Inspection:
         return "\n".join([*lines, *([] if self.problems else ["no problem found"])])
 
 
-def inspect(path: str | Path, *, progress: bool = False) -> Inspection:
+def inspect(
+    path: str | Path,
+    *,
+    progress: bool = False,
+    against: str | None = None,
+    facts: Facts = NO_FACTS,
+) -> Inspection:
     """Say what something is, and what is wrong with it. Nothing in it is executed.
 
     Args:
         path: A volume, a folder of volumes, a data set (``dataset.json``, its folder, or a CSV), a
             weights file, a bundle's folder or its name.
         progress: Whether to draw a bar on stderr.
+        against: A network that shall take the weights, see `volseg.workflows.against`.
+        facts: What weights of another project do not say of themselves.
 
     Returns:
         What was found; ``is_sound`` tells whether there is no problem.
+
+    Raises:
+        DataError: If something else than a weights file is to be held against a network.
     """
     place = Path(path)
+    if against is not None and place.suffix not in WEIGHTS:
+        raise DataError(f"{path} is no weights file ({', '.join(WEIGHTS)}); --against needs one")
     if is_bundle(place) or not place.exists():
         return inspect_bundle(_find_bundle(path))
     if place.suffix in WEIGHTS:
-        return inspect_weights(place)
+        return inspect_weights(place, against, facts)
     if place.suffix in LISTS or (place / "dataset.json").is_file():
         return inspect_dataset(place, progress=progress)
     if place.is_dir():
@@ -122,25 +152,43 @@ def inspect_dataset(path: Path, *, progress: bool = False, kind: str = "dataset"
     return Inspection(path, kind, facts, problems, warnings)
 
 
-def inspect_weights(path: Path) -> Inspection:
-    """Look at a weights file and its card.
+def inspect_weights(path: Path, against: str | None = None, facts: Facts = NO_FACTS) -> Inspection:
+    """Look at a weights file and its card, or at what another project's file was read as.
 
     Args:
-        path: A safetensors file or a plain state dict.
+        path: A safetensors file, or one that PyTorch saved.
+        against: A network that shall take the weights; `None`: none.
+        facts: What a file of another project does not say of itself.
 
     Returns:
         What was found.
     """
     try:
-        found = describe_weights(path)
+        found = describe_weights(path, facts)
     except VolsegError as error:
         return Inspection(path, "weights", problems=[str(error)])
-    card = found.pop("card")
-    if card is None:
-        return Inspection(path, "weights", found, warnings=["has no card: it says not what it is"])
+    card, foreign = found.pop("card"), found.pop("foreign")
     hidden = ("format", "fingerprint")
-    said = {k: v for k, v in card.items() if k not in hidden and v not in ({}, None)}
-    return Inspection(path, "weights", {**found, **said})
+    if card is not None:
+        found |= {k: v for k, v in card.items() if k not in hidden and v not in ({}, None)}
+    warnings = [] if card is not None else _judge_foreign(found, foreign)
+    problems = []
+    if against is not None:
+        try:
+            receipt = try_weights(path, against, facts)
+        except VolsegError as error:
+            problems = [f"{against} would refuse them: {error}"]
+        else:
+            found |= {"against": against, "receipt": Said(str(receipt), receipt.to_json())}
+    return Inspection(path, "weights", found, problems, warnings)
+
+
+def _judge_foreign(found: dict[str, Any], foreign: Mapping[str, Any]) -> list[str]:
+    """Add what a file without a card was read as, and say what is missing."""
+    if foreign["layout"] is None:
+        return ["has no card: it says not what it is", foreign["why not"]]
+    found |= {key: value for key, value in foreign.items() if value not in ({}, "", [])}
+    return [f"say --fact {fact}=...: {what}" for fact, what in foreign["must be said"].items()]
 
 
 def inspect_bundle(bundle: Bundle) -> Inspection:
@@ -236,6 +284,10 @@ def _count(names: Iterable[str]) -> dict[str, int]:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Said):
+        return value.text
+    if isinstance(value, Mapping) and "_target_" in value:
+        return json.dumps(value)  # as --set and --against take it
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):

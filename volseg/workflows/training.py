@@ -18,12 +18,18 @@ from volseg.engines import distributed
 from volseg.engines.log import MetricsFile
 from volseg.errors import BundleError, DataError, find_cause
 from volseg.networks.card import describe_data
+from volseg.networks.foreign.layout import NO_FACTS, Facts
+from volseg.networks.importing import save_source
+from volseg.networks.source import Source
 from volseg.networks.storage import write_atomically
 from volseg.overrides import find_arguments, flatten
 from volseg.workflows.record import recording
 from volseg.workflows.splitting import SPLIT, Split
 
 logger = logging.getLogger(__name__)
+
+PRETRAINED = "train/pretrained.safetensors"
+"""Where a run keeps the encoder of another project that it starts from, as volseg's own."""
 
 WRITTEN = ("models", "train", "run.json")
 """What a run leaves in its folder beside the bundle's own files."""
@@ -40,6 +46,7 @@ class TrainingOptions:
         overwrite: Whether to replace what an earlier run has written there.
         progress: Whether to draw progress bars on stderr.
         is_transductive: Whether the encoder may have seen the images of validation cases.
+        facts: What an encoder's file of another project does not say of itself.
     """
 
     device: str = "auto"
@@ -48,6 +55,7 @@ class TrainingOptions:
     overwrite: bool = False
     progress: bool = True
     is_transductive: bool = False
+    facts: Facts = NO_FACTS
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,7 @@ class Plan:
         inputs: Files whose content decides the result.
         notes: What to tell the user.
         data: Summary of the data for the card of the weights, from `describe_source`.
+        foreign: An encoder of another project, to be kept in the run's folder as `PRETRAINED`.
     """
 
     verb: str
@@ -112,6 +121,7 @@ class Plan:
     inputs: Sequence[Path] = ()
     notes: Sequence[str] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
+    foreign: Source | None = None
 
 
 def describe_source(source: str | Path, cases: Sequence[str]) -> dict[str, Any]:
@@ -242,9 +252,16 @@ def prepare_folder(plan: Plan, output: Path, options: TrainingOptions) -> None:
             raise DataError(f"output {output} is not empty; use another folder ({advice})")
         _remove_run(output)
     copy = plan.bundle.copy_to(output, overrides)
+    _write_inputs(plan, copy.root)
+
+
+def _write_inputs(plan: Plan, folder: Path) -> None:
+    """Put into the folder what the run reads there beside its configs."""
     if plan.split is not None:
         text = json.dumps(plan.split, indent=4) + "\n"
-        write_atomically(copy.root / SPLIT, text.encode())
+        write_atomically(folder / SPLIT, text.encode())
+    if plan.foreign is not None:
+        save_source(plan.foreign, folder / PRETRAINED)
 
 
 def _remove_run(output: Path) -> None:

@@ -12,9 +12,10 @@ from volseg.bundle import WEIGHTS, Bundle
 from volseg.errors import BundleError, VolsegError, find_cause
 from volseg.networks.card import Card
 from volseg.networks.encoder import Encoder
+from volseg.networks.opening import read_card
 from volseg.networks.segmenter import Segmenter
 from volseg.networks.storage import read_state_dict, read_tensors
-from volseg.networks.weights import load_encoder, load_segmenter, read_card
+from volseg.networks.weights import load_encoder, load_segmenter
 from volseg.trust import foreign_code
 from volseg.workflows.bundles.finding import Contents, Finding, warning
 
