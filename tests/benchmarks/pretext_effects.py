@@ -122,6 +122,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--labelled", type=int, default=4)
     parser.add_argument("--pretraining-steps", type=int, default=400)
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--widths", type=int, nargs="+", default=[8, 16, 32])
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
@@ -180,7 +181,7 @@ def transfer(
     """Pretrain, fine-tune on a few cases, and score."""
     images, labels = data
     torch.manual_seed(seed)
-    network = Segmenter(ResidualEncoder(1, (8, 16, 32)), 3, num_heads=1)
+    network = Segmenter(ResidualEncoder(1, tuple(options.widths)), 3, num_heads=1)
     steps = options.steps
     if name in TASKS:
         task = TASKS[name](network.encoder)
@@ -235,7 +236,7 @@ def find_anomalies(
     figures = {}
     for kind, partner in PARTNERS.items():
         torch.manual_seed(seed)
-        task = Autoencoder(ResidualEncoder(1, (8, 16, 32)), partner=partner)
+        task = Autoencoder(ResidualEncoder(1, tuple(options.widths)), partner=partner)
         pretrain(task, images[:-TESTED], seed, options.pretraining_steps, SIZE)
         found, normal = task.eval().anomaly(balls), task.anomaly(images[-TESTED:])
         figures[f"{kind}_voxel_ap"] = precision(found.flatten(), truth.flatten())
@@ -276,7 +277,7 @@ def split_rotation(
     images = data[0][..., 4:20, :]
     torch.manual_seed(seed)
     figures = {}
-    task = RotationDecoupling(ResidualEncoder(1, (8, 16, 32)))
+    task = RotationDecoupling(ResidualEncoder(1, tuple(options.widths)))
     for stage in ("untrained", "trained"):
         if stage == "trained":
             pretrain(task, data[0][:-TESTED], seed, options.pretraining_steps, CUBE)

@@ -104,6 +104,16 @@ def test_a_voxel_has_one_class_in_every_crop_and_under_every_change_of_intensity
     assert any(changed)
 
 
+def test_a_sample_of_a_large_body_gives_nearly_the_same_mask_and_always_the_same(monkeypatch):
+    volume = torch.rand(1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    volume += 3 * (torch.arange(16) > 5).float().view(1, 16, 1, 1)
+    whole = ThresholdMask(2)(volume, volume > -1)
+    monkeypatch.setattr("volseg.pretext.pseudo_mask.MAXIMUM_VOXELS", 256)
+    sampled, again = (ThresholdMask(2)(volume, volume > -1) for _ in range(2))
+    assert torch.equal(sampled, again)
+    assert torch.equal(sampled, whole)  # the gap between the two is wider than a bin
+
+
 def test_a_rare_class_weighs_as_much_as_a_common_one():
     logits = torch.zeros(1, 2, 1, 1, 8, requires_grad=True)
     label = torch.tensor([1, 0, 0, 0, 0, 0, 0, 0]).view(1, 1, 1, 1, 8)

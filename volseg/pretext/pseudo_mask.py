@@ -25,6 +25,9 @@ from volseg.pretext.voxels import VoxelHead, balanced_losses, deepest_figures
 from volseg.transforms.thresholds import otsu_thresholds
 from volseg.types import Size
 
+MAXIMUM_VOXELS = 2**20
+"""Of a larger body so many voxels, always the same ones, give the thresholds."""
+
 
 @dataclass(frozen=True)
 class ThresholdMask:
@@ -49,7 +52,11 @@ class ThresholdMask:
             Class of each voxel, ``(1, X, Y, Z)``, 8-bit; 0 outside the body.
         """
         intensities = image[self.channel : self.channel + 1]
-        thresholds = otsu_thresholds(intensities[valid], self.num_classes)
+        values = intensities[valid]
+        if len(values) > MAXIMUM_VOXELS:
+            generator = torch.Generator().manual_seed(0)
+            values = values[torch.randint(len(values), (MAXIMUM_VOXELS,), generator=generator)]
+        thresholds = otsu_thresholds(values, self.num_classes)
         return (torch.bucketize(intensities, thresholds, right=True) * valid).to(torch.uint8)
 
 

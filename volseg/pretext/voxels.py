@@ -70,7 +70,7 @@ def balanced_losses(logits: Tensor, label: Tensor, counted: Tensor) -> dict[str,
         >>> [round(loss.item(), 4) for loss in losses.values()]
         [0.6931, 0.5333]
     """
-    truth = functional.one_hot(label[:, 0].long(), logits.shape[1]).movedim(-1, 1) * counted
+    truth = torch.zeros_like(logits).scatter_(1, label.long(), 1.0) * counted
     surprise = -functional.log_softmax(logits, dim=1)
     voxels = (0, 2, 3, 4)
     sizes = truth.sum(voxels)

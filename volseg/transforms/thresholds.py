@@ -24,16 +24,16 @@ def otsu_thresholds(values: Tensor, num_classes: int = 2, bins: int = BINS) -> T
         bins: Bins of the histogram, from the smallest to the largest value.
 
     Returns:
-        Thresholds in rising order, ``(num_classes - 1,)``: the edges between bins, so that a value
-        equal to one belongs above it. If there are fewer occupied bins than classes, the last ones
-        lie beyond every value.
+        Thresholds in rising order, ``(num_classes - 1,)``: edges between bins, or the middle of
+        empty bins, so that a value equal to one belongs above it. If there are fewer occupied bins
+        than classes, the last ones lie beyond every value.
 
     Raises:
         GeometryError: If there are less than two classes, or fewer bins than classes.
 
     Examples:
         >>> otsu_thresholds(torch.tensor([0.0, 0.0, 1.0, 1.0]), bins=4)
-        tensor([0.2500])
+        tensor([0.5000])
     """
     if not 2 <= num_classes <= bins:
         raise GeometryError(
@@ -46,8 +46,9 @@ def otsu_thresholds(values: Tensor, num_classes: int = 2, bins: int = BINS) -> T
     counts, edges = np.histogram(array, bins=bins)
     occupied = np.flatnonzero(counts)
     cuts = _best_cuts(counts[occupied].astype(float), occupied + 0.5, num_classes)
-    beyond = np.append(edges[occupied + 1], np.inf)  # right edges of the occupied bins
-    found = [beyond[cut - 1] if cut < len(occupied) else np.inf for cut in cuts]
+    lower, upper = edges[occupied[:-1] + 1], edges[occupied[1:]]
+    between = np.append((lower + upper) / 2, np.inf)  # the middle of the gap, where there is one
+    found = [between[cut - 1] for cut in cuts]
     return torch.tensor(found, dtype=torch.float32)
 
 
