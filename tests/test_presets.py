@@ -43,8 +43,13 @@ def test_a_broken_file_is_refused(tmp_path, text, said):
 
 
 PRESETS = [
-    (name, preset) for name in bundle_names() for preset in read_presets(Bundle.find(name).root)
+    (name, preset)
+    for name in bundle_names()
+    if "segmentation" in name
+    for preset in read_presets(Bundle.find(name).root)
 ]
+PRETRAINING = "masked_volume_pretraining"
+TASKS = read_presets(Bundle.find(PRETRAINING).root)
 
 
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
@@ -67,3 +72,29 @@ def test_a_network_of_a_preset_is_built_for_four_channels(preset, tmp_path):
     network = copy.config("inference").get_parsed_content("network_def")
     assert network.encoder.spec.in_channels == 4
     network.encoder.require_divisible(tuple(copy.raw_config("train")["patch_size"]))
+
+
+@pytest.mark.parametrize("preset", TASKS)
+def test_a_preset_of_pretraining_gives_a_task_for_the_encoder_and_the_patch(preset, tmp_path):
+    bundle = Bundle.find(PRETRAINING)
+    copy = bundle.copy_to(tmp_path / "copy", TASKS[preset])
+    assert copy.check() == []
+    config = copy.config("train")
+    task = config.get_parsed_content("task")
+    assert task.encoder is config.get_parsed_content("encoder")
+    assert callable(task.views(copy.raw_config("train")["patch_size"]))
+
+
+def test_every_pretext_task_has_a_preset(repository):
+    files = {path.stem for path in (repository / "volseg" / "pretext").glob("*.py")}
+    targets = {values["task"]["_target_"].split(".")[2] for values in TASKS.values()}
+    assert targets == {
+        name
+        for name in files
+        if "(PretextTask)" in (repository / "volseg" / "pretext" / f"{name}.py").read_text()
+    }
+
+
+def test_each_preset_of_pretraining_has_a_page_that_names_it(repository):
+    pages = "".join(page.read_text() for page in (repository / "docs").rglob("*.md"))
+    assert [name for name in TASKS if f"--preset {name}" not in pages] == []

@@ -12,6 +12,11 @@ from volseg.workflows import doctor as doctor_module
 from volseg.workflows.doctor import Check, Diagnosis
 
 ENCODER = '{"_target_": "volseg.networks.residual.tiny", "in_channels": 1}'
+MASKS = {
+    "_target_": "volseg.pretext.pseudo_mask.PseudoMaskSegmentation",
+    "encoder": "@encoder",
+    "num_classes": 2,
+}
 TINY = [
     *("--set", "patch_size=[16, 16, 16]", "--set", "max_epochs=1", "--set", "epoch_length=2"),
     *("--device", "cpu", "--quiet", "--debug"),
@@ -89,6 +94,18 @@ def test_an_unknown_key_ends_with_1_and_names_the_nearest(data, tmp_path, capsys
     pretrain = ["pretrain", "--data", data, "--output", tmp_path / "run"]
     assert call(*pretrain, "--set", "learning_rat=1") == 1
     assert "the nearest is 'optimisation::learning_rate'" in capsys.readouterr().err
+
+
+def test_a_preset_chooses_the_pretext_task_and_what_is_set_overrules_it(data, tmp_path, capsys):
+    pretrain = ["pretrain", "--data", data, "--output", tmp_path / "run", "--preset", "pseudo_mask"]
+    chosen = ["--set", f"encoder={ENCODER}", "--set", f"task={json.dumps(MASKS)}", *TINY]
+    assert call(*pretrain, *chosen) == 0
+    task = json.loads((tmp_path / "run" / "configs" / "train.json").read_text())["task"]
+    assert task == MASKS
+    log = json.loads((tmp_path / "run" / "train" / "metrics.jsonl").read_text())
+    assert set(log["parts"]) == {"cross_entropy", "dice"}
+    assert call(*pretrain[:-1], "pseudo_masks", "--overwrite") == 1
+    assert "the nearest is 'pseudo_mask'" in capsys.readouterr().err
 
 
 def test_inspecting_ends_with_1_if_there_is_a_problem(data, tmp_path, capsys):

@@ -20,6 +20,7 @@ from tests.engines.tiny import (
 )
 from volseg.engines.log import MetricsFile
 from volseg.engines.pretrain import pretrain_trainer
+from volseg.engines.watch import Watch
 from volseg.errors import VolsegError
 from volseg.networks.weights import load_encoder, read_card
 from volseg.pretext.collapse import CollapseGuard
@@ -148,10 +149,10 @@ class Constant(Denoising):
 
 
 def collapsing(folder, **options):
-    guard = CollapseGuard(**options)
+    watch = Watch(CollapseGuard(**options))
     task = Constant(encoder())
     return pretrain_trainer(
-        task, volumes(4), PATCH, EPOCHS, optimisation(), loop(folder), guard=guard
+        task, volumes(4), PATCH, EPOCHS, optimisation(), loop(folder), watch=watch
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.engines.tasks import TASKS
 from tests.engines.tiny import EPOCHS, averaged, pretraining
 from volseg.engines.log import MetricsFile
 
@@ -33,10 +34,11 @@ def test_all_processes_end_with_the_same_weights(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["pretrain", "segment"])
+@pytest.mark.parametrize("kind", ["pretrain", "segment", *TASKS])
 def test_only_one_process_writes(folder, kind):
     lines = MetricsFile(folder / kind / "train" / "metrics.jsonl").read()
-    assert [line["epoch"] for line in lines] == list(range(1, EPOCHS + 1))
+    epochs = 3 if kind in TASKS else EPOCHS
+    assert [line["epoch"] for line in lines] == list(range(1, epochs + 1))
 
 
 @pytest.mark.slow

@@ -1,11 +1,13 @@
 """What ``torchrun`` starts twice in a test: two trainings, then a look at everybody's weights."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import distributed as process_group
 
+from tests.engines import tasks
 from tests.engines.tiny import averaged, pretraining, segmentation
 from volseg.engines import distributed
 
@@ -13,9 +15,13 @@ from volseg.engines import distributed
 def main(folder):
     """Train, resume, and compare the weights of all processes."""
     torch.set_num_threads(1)
-    for name, build in [("pretrain", pretraining), ("segment", segmentation), ("mean", averaged)]:
-        build(folder / name, batch_size=1).run()
-        trainer = build(folder / name, batch_size=1, resume=True)
+    builders = [("pretrain", pretraining), ("segment", segmentation), ("mean", averaged)]
+    builders += [(name, partial(tasks.pretraining, name)) for name in tasks.TASKS]
+    for name, build in builders:
+        # a batch of one has no other volume to compare with
+        size = 2 if name in tasks.TASKS else 1
+        build(folder / name, batch_size=size).run()
+        trainer = build(folder / name, batch_size=size, resume=True)
         trainer.run()
         own = torch.cat([p.detach().flatten() for p in trainer.network.parameters()])
         everybody = [torch.zeros_like(own) for _ in range(distributed.world_size())]

@@ -15,7 +15,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     text = "train a segmenter, from a pretrained encoder or from scratch"
     parser: argparse.ArgumentParser = subparsers.add_parser("finetune", help=text, description=text)
     add_bundle(parser)
-    add_training(parser)
+    add_training(parser, "those of a data set or of a network")
     parser.add_argument(
         "--encoder",
         metavar="FILE",
@@ -33,15 +33,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--schedule",
         choices=SCHEDULES,
         help="learning-rate schedule (default: the bundle's)",
-    )
-    parser.add_argument(
-        "--preset",
-        metavar="NAME",
-        dest="presets",
-        action="append",
-        default=[],
-        help="values that the bundle keeps under a name, such as those of a data set or of a"
-        " network; may be given again, and --set overrules it",
     )
     parser.add_argument(
         "--split",

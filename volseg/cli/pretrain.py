@@ -12,7 +12,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     text = "pretrain an encoder on unlabelled volumes"
     parser: argparse.ArgumentParser = subparsers.add_parser("pretrain", help=text, description=text)
     add_bundle(parser, "masked_volume_pretraining")
-    add_training(parser)
+    add_training(parser, "a pretext task")
     parser.add_argument(
         "--split",
         metavar="FILE",
@@ -25,13 +25,16 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
     from volseg.bundle import Bundle
+    from volseg.presets import preset_overrides
     from volseg.workflows.pretrain import pretrain
 
+    bundle = Bundle.find(args.bundle, is_trusted=args.trust)
+    presets = preset_overrides(bundle.root, args.presets)
     result = pretrain(
         args.data,
         args.output,
-        Bundle.find(args.bundle, is_trusted=args.trust),
-        overrides=dict(args.overrides),
+        bundle,
+        overrides={**presets, **dict(args.overrides)},
         split=args.split,
         options=training_options(args),
     )

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from volseg.workflows.training import TrainingOptions
 
 
-def add_training(parser: argparse.ArgumentParser) -> None:
+def add_training(parser: argparse.ArgumentParser, presets: str) -> None:
     """Add what both have.
 
     Args:
         parser: The subcommand's parser.
+        presets: What a preset may hold, for the help.
     """
     parser.add_argument(
         "--data",
@@ -27,6 +28,15 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     add_overrides(parser)
     add_trust(parser)
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        dest="presets",
+        action="append",
+        default=[],
+        help=f"values that the bundle keeps under a name, such as {presets}; may be given again,"
+        " and --set overrules it",
+    )
     parser.add_argument("--seed", type=int, help="source of every draw (default: the bundle's, 0)")
     parser.add_argument(
         "--resume", action="store_true", help="go on with an interrupted run in the output folder"

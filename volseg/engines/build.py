@@ -61,15 +61,16 @@ def build_trainer(
     total = max_epochs * loop.epoch_length
     learner = Learner(training.module, training.compute, optimisation, total, loop.seed)
     batches = Batches(
-        lambda step: draw_loader(
+        lambda step, workers: draw_loader(
             training.draws,
             loop.batch_size,
             start_step=step,
             total_steps=total,
-            num_workers=loop.num_workers,
+            num_workers=workers,
             rank=distributed.rank(),
             world=distributed.world_size(),
-        )
+        ),
+        loop.num_workers,
     )
     settings = _settings(training, max_epochs, optimisation, loop)
     watch = (training.evaluator, training.guard)

@@ -91,9 +91,7 @@ class Learner:
             VolsegError: If the loss is not a finite number.
         """
         self._prepare()
-        inputs = {key: self._place(value) for key, value in batch.items()}
-        with autocast(self.device, self.optimisation.precision):
-            result = self.compute(self.parallel, inputs, panels=panels)
+        result = self._compute(batch, panels=panels)
         if not torch.isfinite(result.loss):
             raise VolsegError(
                 f"the loss is {result.loss.item()} at step {self.step + 1}; lower the learning"
@@ -109,6 +107,21 @@ class Learner:
             after_step(self.step, self.total)
         monitors = {**result.monitors, "gradient_norm": norm}
         return PretextResult(result.loss.detach(), result.parts, monitors, result.panels)
+
+    def rehearse(self, batch: Mapping[str, Any]) -> None:
+        """Do a step without learning from it, to see what it takes.
+
+        Args:
+            batch: A batch.
+        """
+        before = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        self._prepare()
+        torch.autograd.backward(self._compute(batch, panels=False).loss)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        for buffer, value in before:
+            buffer.copy_(value)
 
     def rates(self, step: int) -> dict[str, float]:
         """Give the learning rate of each group.
@@ -179,6 +192,12 @@ class Learner:
                 is_learning = group.name not in names and id(parameter) not in self.frozen
                 parameter.requires_grad_(is_learning)
         self.resting = [part for part in self.module.modules() if _is_frozen(part)]
+
+    def _compute(self, batch: Mapping[str, Any], *, panels: bool) -> PretextResult:
+        inputs = {key: self._place(value) for key, value in batch.items()}
+        with autocast(self.device, self.optimisation.precision):
+            result: PretextResult = self.compute(self.parallel, inputs, panels=panels)
+        return result
 
     def _place(self, value: Any) -> Any:
         if not isinstance(value, Tensor):

@@ -50,13 +50,19 @@ class Batches:
     """The batches of a run from a step on, made anew whenever they are iterated.
 
     Args:
-        make: Makes the batches from the step that it is given to the end of the run.
+        make: Makes the batches from a step on to the end of the run, with a number of workers.
+        num_workers: Processes that load.
     """
 
-    def __init__(self, make: Callable[[int], Iterable[Any]]) -> None:
+    def __init__(self, make: Callable[[int, int], Iterable[Any]], num_workers: int = 0) -> None:
         self.make = make
+        self.num_workers = num_workers
         self.start_step = 0
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate from ``start_step`` on."""
-        return iter(self.make(self.start_step))
+        return iter(self.make(self.start_step, self.num_workers))
+
+    def peek(self) -> Any:
+        """Give the batch of ``start_step``, loaded by this process."""
+        return next(iter(self.make(self.start_step, 0)))

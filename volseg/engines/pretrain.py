@@ -1,5 +1,6 @@
 """Training an encoder without labels: the MONAI trainer that drives every pretext task."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,12 +15,14 @@ from volseg.engines.build import Training, build_trainer
 from volseg.engines.card import begin_card
 from volseg.engines.loop import Loop
 from volseg.engines.optimisation import Optimisation
+from volseg.engines.watch import Watch
 from volseg.networks.card import Card
 from volseg.networks.encoder import Encoder
 from volseg.networks.weights import save_weights
-from volseg.pretext.collapse import CollapseGuard
 from volseg.pretext.task import PretextResult, PretextTask
 from volseg.types import Size
+
+logger = logging.getLogger(__name__)
 
 
 def pretrain_trainer(
@@ -30,13 +33,15 @@ def pretrain_trainer(
     optimisation: Optimisation,
     loop: Loop,
     train_handlers: Sequence[Any] = (),
-    guard: CollapseGuard | None = None,
+    watch: Watch | None = None,
 ) -> SupervisedTrainer:
     """Build the trainer of a pretext task.
 
     After every epoch it writes ``models/encoder.safetensors``, which holds what ``task.trained()``
     names, and a picture of a batch. A second encoder that was trained along, ``partner``, gets a
-    file of its own, ``models/partner.safetensors``, to be used like the first.
+    file of its own, ``models/partner.safetensors``, to be used like the first. With a probe the
+    weights that it scored best are in ``models/best_encoder.safetensors``, and what it makes of the
+    untrained encoder is logged.
 
     Args:
         task: The pretext task, encoder inside.
@@ -46,7 +51,7 @@ def pretrain_trainer(
         optimisation: How it learns.
         loop: Where, on what and from which seed it runs.
         train_handlers: More MONAI handlers.
-        guard: Warns or stops when features collapse; `None`: one that warns.
+        watch: Guard and probe; `None`: a guard that warns.
 
     Returns:
         The trainer; ``run()`` starts it.
@@ -56,17 +61,22 @@ def pretrain_trainer(
     card = begin_card(loop.card, task.encoder, dataset)
 
     def save(name: str, step: int) -> None:
-        if name == "last":
-            parts = dict(task.trained())
-            partner = parts.pop("partner", None)
-            save_weights(loop.models_dir / "encoder.safetensors", parts, replace(card, steps=step))
-            if isinstance(partner, Encoder):
-                own = _partner_card(card, partner, dataset)
-                path = loop.models_dir / "partner.safetensors"
-                save_weights(path, {"encoder": partner}, replace(own, steps=step))
+        stem = "" if name == "last" else f"{name}_"
+        parts = dict(task.trained())
+        partner = parts.pop("partner", None)
+        path = loop.models_dir / f"{stem}encoder.safetensors"
+        save_weights(path, parts, replace(card, steps=step))
+        if isinstance(partner, Encoder):
+            own = _partner_card(card, partner, dataset)
+            path = loop.models_dir / f"{stem}partner.safetensors"
+            save_weights(path, {"encoder": partner}, replace(own, steps=step))
 
     draws = Draws(dataset, task.views(_size(patch_size)), loop.seed)
-    training = Training(task.to(place), _compute, draws, save, guard=guard or CollapseGuard())
+    watch = watch or Watch()
+    training = Training(task.to(place), _compute, draws, save, watch.probe, watch.guard)
+    if watch.probe is not None and not loop.resume:
+        watch.probe.run()
+        logger.info("the probe of the untrained encoder gives %s", watch.probe.state.metrics)
     return build_trainer(training, max_epochs, optimisation, loop, train_handlers)
 
 

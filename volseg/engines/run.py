@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from volseg.engines import distributed
 from volseg.engines.checkpoint import load_state, require_equal, save_state
+from volseg.engines.forecast import forecast
 from volseg.engines.learner import Learner
 from volseg.engines.log import EpochMeans, MetricsFile
 from volseg.engines.loop import Batches, Loop
@@ -82,8 +83,10 @@ class Run:
             self._restore(engine)
         elif self.loop.resume:
             logger.info("%s is not there: starting at step 0", self.state_path)
-        self.learner.join()
         self.batches.start_step = self.learner.step
+        if distributed.is_main() and self.learner.step < self.learner.total:
+            logger.info("plan: %s", forecast(self.learner, self.batches))
+        self.learner.join()
         if distributed.is_main():
             self.metrics.truncate(self.learner.step)
             self._draw_bar()

@@ -5,8 +5,6 @@ import json
 import logging
 import os
 import platform
-import resource
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from volseg import __version__
+from volseg.engines.forecast import peak_memory
 from volseg.errors import VolsegError
 from volseg.networks.storage import write_atomically
 
@@ -124,23 +123,6 @@ def machine(device: torch.device) -> dict[str, Any]:
         "processors": os.cpu_count(),
         "platform": platform.platform(),
     }
-
-
-def peak_memory(device: torch.device) -> dict[str, float]:
-    """Measure the most memory that this process has held so far.
-
-    Args:
-        device: Its GPU counts too.
-
-    Returns:
-        MiB of the host and, if it is one, of the GPU.
-    """
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    peaks = {"host": round(held / 2**20, 1)}
-    if device.type == "cuda":
-        peaks["gpu"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    return peaks
 
 
 def hash_files(paths: Sequence[Path]) -> list[dict[str, Any]]:

@@ -1,0 +1,53 @@
+"""Every pretext task under the one trainer: it logs, resumes to the same bits, and saves."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.engines.tasks import TASKS, pretraining
+from tests.engines.test_resume import WALL_TIME, Stop, equal
+from volseg.engines.checkpoint import load_state
+from volseg.engines.log import MetricsFile
+
+
+def log_of(folder):
+    records = MetricsFile(folder / "train" / "metrics.jsonl").read()
+    return [{key: record[key] for key in record.keys() - WALL_TIME} for record in records]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_stopped_on_its_way_resumes_to_the_same_bits(name, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    pretraining(name, whole).run()
+    pretraining(name, parts, handlers=[Stop()]).run()
+    assert len(log_of(parts)) == 2
+    pretraining(name, parts, resume=True).run()
+    first, second = (load_state(folder / "train" / "resume.pt") for folder in (whole, parts))
+    assert equal(first["learner"], second["learner"])
+    log = log_of(whole)
+    assert log == log_of(parts)
+    assert all(record["parts"] for record in log)
+    assert any(key.endswith(("_spread", "_rank")) for key in log[-1]["monitors"])
+    for path in (whole / "models").iterdir():
+        assert equal(load_file(path), load_file(parts / "models" / path.name))
+    assert list((whole / "train" / "panels").iterdir())
+
+
+def test_what_a_teacher_says_is_logged(tmp_path):
+    pretraining("self_distillation", tmp_path).run()
+    monitors = log_of(tmp_path)[-1]["monitors"]
+    assert {"token_spread", "crop_teacher_entropy", "token_teacher_entropy"} <= set(monitors)
+
+
+def test_two_encoders_are_saved_in_two_files(tmp_path):
+    pretraining("cross_architecture", tmp_path).run()
+    names = sorted(path.name for path in (tmp_path / "models").iterdir())
+    assert names == ["encoder.safetensors", "partner.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["pseudo_mask", "combined"])
+def test_a_decoder_that_was_trained_is_saved_with_the_encoder(name, tmp_path):
+    pretraining(name, tmp_path).run()
+    saved = load_file(tmp_path / "models" / "encoder.safetensors")
+    assert {key.split(".")[0] for key in saved} == {"encoder", "decoder"}
+    assert all(torch.isfinite(value).all() for value in saved.values())
