@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from volseg.workflows.finetune import finetune
     from volseg.workflows.inspect import inspect
     from volseg.workflows.pretrain import pretrain
+    from volseg.workflows.probe import probe
     from volseg.workflows.resect import resect
     from volseg.workflows.segment import segment
     from volseg.workflows.training import TrainingOptions
@@ -43,6 +44,7 @@ __all__ = [
     "load_encoder",
     "load_segmenter",
     "pretrain",
+    "probe",
     "resect",
     "segment",
 ]

@@ -21,6 +21,7 @@ from volseg.cli import (
     finetune,
     inspect,
     pretrain,
+    probe,
     resect,
     segment,
 )
@@ -35,6 +36,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     evaluate,
     resect,
     extent,
+    probe,
     inspect,
     bundle,
     doctor,
