@@ -60,6 +60,7 @@ VERBS = [
     "segment",
     "evaluate",
     "extent",
+    "grade",
     "resect",
     "probe",
     "inspect",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from volseg.workflows.evaluate import evaluate
     from volseg.workflows.extent import extent
     from volseg.workflows.finetune import finetune
+    from volseg.workflows.grade import grade
     from volseg.workflows.inspect import inspect
     from volseg.workflows.pretrain import pretrain
     from volseg.workflows.probe import probe
@@ -39,6 +40,7 @@ __all__ = [
     "evaluate",
     "extent",
     "finetune",
+    "grade",
     "inspect",
     "list_bundles",
     "load_encoder",

@@ -101,11 +101,10 @@ class RetrievalIndex:
             path: The file, ``*.npz``.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        texts = {
-            key: np.array(getattr(self, key), dtype=np.str_)
-            for key in ("names", "labels", "groups")
-        }
-        np.savez(path, vectors=self.vectors, **texts)
+        names, labels, groups = (
+            np.array(texts, dtype=np.str_) for texts in (self.names, self.labels, self.groups)
+        )
+        np.savez(path, vectors=self.vectors, names=names, labels=labels, groups=groups)
 
     @classmethod
     def load(cls, path: str | Path) -> "RetrievalIndex":

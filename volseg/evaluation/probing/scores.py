@@ -113,8 +113,8 @@ def _confusion(
     """Count, rows true, columns predicted."""
     count = probabilities.shape[1]
     cells = truth * count + probabilities.argmax(1)
-    table: NDArray[np.floating] = np.bincount(cells, weights, minlength=count**2)
-    return table.reshape(count, count)
+    counts = np.bincount(cells, weights, minlength=count**2)
+    return counts.astype(float).reshape(count, count)
 
 
 def _area(
