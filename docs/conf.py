@@ -45,7 +45,10 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 # The pages build offline, so only volseg's own names can be looked up.
-nitpick_ignore = [("py:class", "volseg.data.splits.Member")]  # a type variable
+nitpick_ignore = [  # type variables
+    ("py:class", "volseg.data.splits.Member"),
+    ("py:class", "volseg.engines.initial.Network"),
+]
 nitpick_ignore_regex = [(r"py:.*", r"(?!volseg\.).*")]
 
 copybutton_prompt_text = "$ "
@@ -57,7 +60,9 @@ VERBS = [
     "segment",
     "evaluate",
     "extent",
+    "grade",
     "resect",
+    "probe",
     "inspect",
     "bundle",
     "doctor",

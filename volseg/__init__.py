@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from volseg.workflows.evaluate import evaluate
     from volseg.workflows.extent import extent
     from volseg.workflows.finetune import finetune
+    from volseg.workflows.grade import grade
     from volseg.workflows.inspect import inspect
     from volseg.workflows.pretrain import pretrain
+    from volseg.workflows.probe import probe
     from volseg.workflows.resect import resect
     from volseg.workflows.segment import segment
     from volseg.workflows.training import TrainingOptions
@@ -38,11 +40,13 @@ __all__ = [
     "evaluate",
     "extent",
     "finetune",
+    "grade",
     "inspect",
     "list_bundles",
     "load_encoder",
     "load_segmenter",
     "pretrain",
+    "probe",
     "resect",
     "segment",
 ]

@@ -18,6 +18,7 @@ from monai.transforms import SaveImaged
 from tests.bundles.synthetic import write_dataset, write_split
 from volseg import __version__
 from volseg.bundle import Bundle
+from volseg.data.class_tables import chances_of_table
 from volseg.engines.distributed import device
 from volseg.errors import WeightsError, find_cause
 from volseg.inference.predictor import Predictor
@@ -82,7 +83,9 @@ def data_of(bundle: Path, folder: Path) -> Path:
     num_classes = config.get("num_classes", 3)
     place = folder / f"{sequence or 'tiny'}_{num_classes}"
     if not place.exists():
-        write_dataset(place, num_classes, sequence)
+        names = write_dataset(place, num_classes, sequence)
+        rows = [f"{name},{index}" for index, name in enumerate(names)]
+        (place / "labels.csv").write_text("\n".join(["case,label", *rows]))
     return place
 
 
@@ -216,6 +219,12 @@ def test_inference_through_monai_gives_something_for_each_case(
     monkeypatch.chdir(tmp_path)
     run_config(trained, "inference", data, output_dir=str(tmp_path / "out"), patch_size=PATCH)
     images = sorted((data / "imagesTr").glob("*.nii.gz"))
+    if "classification" in trained.name:
+        classes, chances = chances_of_table(tmp_path / "out" / "classes.csv")
+        assert classes == trained.raw_config("inference")["classes"]
+        assert list(chances) == [path.name.removesuffix(".nii.gz") for path in images]
+        assert all(sum(row) == pytest.approx(1, abs=1e-5) for row in chances.values())
+        return
     if "segmentation" not in trained.name:
         lines = (tmp_path / "out" / "embeddings.jsonl").read_text().splitlines()
         outputs = trained.metadata["network_data_format"]["outputs"]["pred"]

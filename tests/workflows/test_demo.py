@@ -12,8 +12,9 @@ from volseg.errors import DataError, VolsegError
 from volseg.workflows import demo as demo_module
 from volseg.workflows.demo import demo
 from volseg.workflows.demo_data import behind, first_in_front, write_data
-from volseg.workflows.demo_report import Section, Table, dice_table, write_page
+from volseg.workflows.demo_report import dice_table, write_page
 from volseg.workflows.demo_settings import DemoSettings
+from volseg.workflows.page import Section, Table
 
 TINY = DemoSettings(
     spacing=(6.0, 6.0, 6.0),

@@ -64,6 +64,23 @@ def test_an_encoder_that_has_seen_validation_cases_is_refused(data, pretrained, 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_bundle_that_classifies_is_finetuned_on_a_table(data, pretrained, tmp_path):
+    rows = ["case,label", *(f"case_{index},{index}" for index in range(3))]
+    (tmp_path / "grades.csv").write_text("\n".join(rows))
+    encoder = pretrained / "models" / "encoder.safetensors"
+    changes = {**FINETUNING, "label_table": str(tmp_path / "grades.csv")}
+    options = replace(QUIET, is_transductive=True)
+    output = tmp_path / "run"
+    bundle = "volume_classification"
+    found = finetune(data, output, bundle, encoder=encoder, overrides=changes, options=options)
+    assert "val_kappa" in found.last["validation"]
+    assert Bundle(output).check() == []
+    record = read_record(output)
+    assert any(file["path"].endswith("grades.csv") for file in record["inputs"])
+    card = read_card(output / "models" / "model.safetensors")
+    assert card.architecture["heads"] == "torch.nn.modules.container.Sequential"
+
+
 def read_record(folder: Path) -> dict:
     return json.loads((folder / "run.json").read_text())
 

@@ -10,16 +10,19 @@ from volseg.cli.options import report
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Describe the subcommand."""
-    text = "compare masks with references: Dice, HD95 and surface Dice"
+    text = "compare masks, or tables of classes, with references"
     parser: argparse.ArgumentParser = subparsers.add_parser("evaluate", help=text, description=text)
     parser.add_argument(
-        "predictions", metavar="PRED", type=Path, help="a mask, or a folder of masks"
+        "predictions",
+        metavar="PRED",
+        type=Path,
+        help="a mask, a folder of masks, or the table of a bundle for classification (*.csv)",
     )
     parser.add_argument(
         "references",
         metavar="REF",
         type=Path,
-        help="a reference, or a folder of references with the masks' names",
+        help="a reference, a folder of references with the masks' names, or a table of labels",
     )
     parser.add_argument("--bundle", metavar="NAME", help="bundle whose class names to use")
     parser.add_argument(
@@ -49,8 +52,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
     from volseg.evaluation.regions import Regions
-    from volseg.workflows.evaluate import evaluate
+    from volseg.workflows.evaluate import evaluate, evaluate_grades
 
+    if args.predictions.suffix == ".csv":
+        graded = evaluate_grades(args.predictions, args.references, seed=args.seed)
+        return report(args, graded, graded.table(), is_good=graded.is_complete)
     found = evaluate(
         args.predictions,
         args.references,

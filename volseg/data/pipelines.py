@@ -1,6 +1,6 @@
 """The pipelines that every bundle shares: preprocessing, augmentation, postprocessing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from monai.transforms import (
     RandGaussianNoised,
     RandScaleIntensityd,
     RandShiftIntensityd,
+    RandSpatialCropd,
     SaveImaged,
     SpatialPadd,
 )
@@ -140,15 +141,23 @@ def augmentation(
                 mode=["bilinear", "nearest"],
                 padding_mode="border",
             ),
-            *_intensities(intensity, channel_wise=is_dropped),
+            *intensity_changes(intensity, channel_wise=is_dropped),
             *([blank_channels] if is_dropped else []),
             EnsureTyped(keys=keys, dtype=torch.float32, track_meta=False),
         ]
     )
 
 
-def _intensities(amount: float, *, channel_wise: bool) -> list[Any]:
-    """Build the random changes of brightness, contrast and noise."""
+def intensity_changes(amount: float, *, channel_wise: bool = False) -> list[Any]:
+    """Build the random changes of brightness, contrast and noise.
+
+    Args:
+        amount: Largest change of brightness and contrast, in standard deviations.
+        channel_wise: Whether channels change each for itself.
+
+    Returns:
+        Transforms of ``image``.
+    """
     keys = ["image"]
     return [
         RandScaleIntensityd(keys=keys, factors=amount, prob=0.3, channel_wise=channel_wise),
@@ -156,6 +165,52 @@ def _intensities(amount: float, *, channel_wise: bool) -> list[Any]:
         RandAdjustContrastd(keys=keys, prob=0.3, gamma=(0.7, 1.5)),
         RandGaussianNoised(keys=keys, prob=0.2, std=0.2),
     ]
+
+
+def image_augmentation(
+    patch_size: Sequence[int],
+    flip_axes: Sequence[int] = (),
+    *,
+    rotation: float = 15.0,
+    scale: float = 0.15,
+    intensity: float = 0.3,
+) -> Compose:
+    """Build the random transform from a preprocessed case to a crop that is classified.
+
+    Args:
+        patch_size: Voxels of the crop along each axis; a smaller volume is padded with its border.
+        flip_axes: Axes that may be flipped: those whose flip changes no class.
+        rotation: Largest angle about each axis, in degrees.
+        scale: Largest relative change of size along each axis; 0 where size makes the class.
+        intensity: Largest change of brightness and contrast, in standard deviations.
+
+    Returns:
+        The transform, with ``set_random_state``; ``label`` is left as it is.
+    """
+    keys = ["image"]
+    return Pipeline(
+        [
+            _with_number,
+            SpatialPadd(keys=keys, spatial_size=tuple(patch_size), mode="edge"),
+            RandSpatialCropd(keys=keys, roi_size=tuple(patch_size), random_size=False),
+            *[RandFlipd(keys=keys, prob=0.5, spatial_axis=axis) for axis in flip_axes],
+            RandAffined(
+                keys=keys,
+                prob=0.7,
+                rotate_range=(rotation * torch.pi / 180,) * 3,
+                scale_range=(scale,) * 3,
+                mode="bilinear",
+                padding_mode="border",
+            ),
+            *intensity_changes(intensity),
+            EnsureTyped(keys=keys, dtype=torch.float32, track_meta=False),
+        ]
+    )
+
+
+def _with_number(data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    """Turn a case with a class into plain tensors."""
+    return as_plain({**data, LABEL: torch.as_tensor(data[LABEL])})
 
 
 def postprocessing(

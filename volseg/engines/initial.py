@@ -2,12 +2,13 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from monai.engines import SupervisedEvaluator
 
 from volseg.engines import distributed
+from volseg.networks.classifier import Classifier
 from volseg.networks.opening import read_card
 from volseg.networks.segmenter import Segmenter
 from volseg.networks.storage import read_tensors
@@ -15,12 +16,14 @@ from volseg.networks.weights import load_encoder, load_segmenter
 
 logger = logging.getLogger(__name__)
 
+Network = TypeVar("Network", Segmenter, Classifier)
+
 
 def initial_network(
-    network: Segmenter,
+    network: Network,
     encoder: str | Path | None = None,
     device: str | torch.device = "auto",
-) -> Segmenter:
+) -> Network:
     """Give a network its starting weights and its place.
 
     Args:
@@ -38,7 +41,7 @@ def initial_network(
     return network.to(distributed.device(device))
 
 
-def _is_whole(network: Segmenter, path: str | Path) -> bool:
+def _is_whole(network: Segmenter | Classifier, path: str | Path) -> bool:
     """Tell whether a file holds every tensor of a network, and no other."""
     read_card(path)  # refuses what is no weights file
     own = {name: value.shape for name, value in network.state_dict().items()}
@@ -46,7 +49,7 @@ def _is_whole(network: Segmenter, path: str | Path) -> bool:
 
 
 def evaluate_weights(
-    evaluator: SupervisedEvaluator, network: Segmenter, weights: str | Path
+    evaluator: SupervisedEvaluator, network: Segmenter | Classifier, weights: str | Path
 ) -> dict[str, Any]:
     """Validate saved weights.
 

@@ -7,7 +7,7 @@ drawn groups.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,30 @@ class Interval:
     low: float
     high: float
     cases: int
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """Give the fields; `None` for what is not a number, which JSON lacks."""
+        return {key: value if isfinite(value) else None for key, value in vars(self).items()}
+
+    def text(self, digits: int = 3, *, signed: bool = False) -> str:
+        """Write it as ``mean [low, high]``.
+
+        Args:
+            digits: After the point.
+            signed: Whether to write a plus.
+
+        Returns:
+            The text; without ends where there are none, ``-`` where there is no mean.
+
+        Examples:
+            >>> Interval(0.5, 0.25, 0.75, 9).text(2, signed=True)
+            '+0.50 [+0.25, +0.75]'
+        """
+        sign = "+" if signed else ""
+        mean, low, high = (f"{x:{sign}.{digits}f}" for x in (self.mean, self.low, self.high))
+        if not isfinite(self.mean):
+            return "-"
+        return mean if not isfinite(self.low) else f"{mean} [{low}, {high}]"
 
 
 def mean_intervals(

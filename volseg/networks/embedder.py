@@ -24,11 +24,12 @@ class Embedder(nn.Module):
         self.encoder = encoder
         self.pool = pool
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, region: Tensor | None = None) -> Tensor:
         """Embed a batch.
 
         Args:
             x: Volumes, ``(B, C, D, H, W)``.
+            region: Which voxels count, ``(B, 1, D, H, W)``; what is padded never does. `None`: all.
 
         Returns:
             Vectors, ``(B, F)``.
@@ -38,4 +39,5 @@ class Embedder(nn.Module):
             padding = [0, ceil(length / step) * step - length, *padding]
         if any(padding):
             x = functional.pad(x, padding, mode="replicate")
-        return self.encoder.embed(x, self.pool)
+            region = None if region is None else functional.pad(region, padding)
+        return self.encoder.embed(x, self.pool, region)

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from volseg.errors import GeometryError
 from volseg.networks.adaption import Adaption
@@ -84,8 +85,8 @@ class Encoder(nn.Module, ABC):
                 f" use {nearest}"
             )
 
-    def embed(self, x: Tensor, pool: str = "mean_std") -> Tensor:
-        """Summarise each volume in one vector.
+    def embed(self, x: Tensor, pool: str = "mean_std", region: Tensor | None = None) -> Tensor:
+        """Summarise each volume, or a region of it, in one vector.
 
         The mean alone would erase image-level information after InstanceNorm, whose maps have
         mean zero, so every choice adds the spread or the extremes.
@@ -94,6 +95,9 @@ class Encoder(nn.Module, ABC):
             x: Volumes, ``(B, C, D, H, W)``.
             pool: ``mean_std`` (mean and spread of the deepest level) or ``max`` (maximum over
                 every level).
+            region: Which voxels count, ``(B, 1, D, H, W)``, at least one a volume; a feature voxel
+                counts as much as its input voxels do. The network still sees the whole volume.
+                `None`: all.
 
         Returns:
             Vectors, ``(B, F)``.
@@ -104,7 +108,25 @@ class Encoder(nn.Module, ABC):
         features = self(x)
         if pool == "mean_std":
             deepest = features[-1].flatten(2)
-            return torch.cat([deepest.mean(-1), deepest.std(-1, correction=0)], dim=1)
+            if region is None:
+                return torch.cat([deepest.mean(-1), deepest.std(-1, correction=0)], dim=1)
+            share = _shares(region, features[-1])
+            share = share / share.sum(-1, keepdim=True)
+            mean = (deepest * share).sum(-1)
+            spread = ((deepest - mean[..., None]).square() * share).sum(-1).sqrt()
+            return torch.cat([mean, spread], dim=1)
         if pool == "max":
-            return torch.cat([level.flatten(2).amax(-1) for level in features], dim=1)
+            levels = features
+            if region is not None:
+                levels = [
+                    level.flatten(2).masked_fill(_shares(region, level) == 0, -torch.inf)
+                    for level in features
+                ]
+            return torch.cat([level.flatten(2).amax(-1) for level in levels], dim=1)
         raise ValueError(f"pool is {pool!r}; use 'mean_std' or 'max'")
+
+
+def _shares(region: Tensor, level: Tensor) -> Tensor:
+    """Give the share of each feature voxel that lies in a region, ``(B, 1, N)``."""
+    size = list(level.shape[2:])
+    return functional.adaptive_avg_pool3d(region.to(level.dtype), size).flatten(2)

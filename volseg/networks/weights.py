@@ -19,6 +19,7 @@ from volseg import __version__
 from volseg.errors import WeightsError
 from volseg.networks.adaption import channel_mixing
 from volseg.networks.card import Card
+from volseg.networks.classifier import Classifier
 from volseg.networks.config import build
 from volseg.networks.encoder import Encoder
 from volseg.networks.fingerprint import fingerprint
@@ -46,16 +47,16 @@ MINIMUM_FRACTION = 0.95
 """Below this share of the encoder's parameters a network is not pretrained, only mixed up."""
 
 
-def segmenter_parts(segmenter: Segmenter) -> dict[str, nn.Module]:
-    """Name the parts of a segmenter as a weights file does.
+def segmenter_parts(segmenter: Segmenter | Classifier) -> dict[str, nn.Module]:
+    """Name the parts of a whole network as a weights file does.
 
     Args:
         segmenter: The network.
 
     Returns:
-        Its encoder, decoder and heads.
+        Its encoder, decoder (if there is one) and heads.
     """
-    return {part: segmenter.get_submodule(part) for part in PARTS}
+    return {part: module for part, module in segmenter.named_children() if part in PARTS}
 
 
 def save_weights(
@@ -146,7 +147,7 @@ def build_network(card: Card) -> nn.Module:
 
 
 def load_encoder(
-    network: Encoder | Segmenter,
+    network: Encoder | Segmenter | Classifier,
     path: Path | str,
     *,
     channels: Sequence[str] | None = None,
@@ -230,8 +231,8 @@ def fit_encoder(
     return fitting.receipt(str(path), list(root.state_dict()), stored, notes), fitting.values
 
 
-def load_segmenter(segmenter: Segmenter, path: Path | str) -> Receipt:
-    """Load a whole segmenter, exactly.
+def load_segmenter(segmenter: Segmenter | Classifier, path: Path | str) -> Receipt:
+    """Load a whole network, exactly.
 
     A file that is damaged, holds anything but this network's tensors or computes something else
     is refused as a `WeightsError`, and the network stays as it is.

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volseg.errors import DataError, VolsegError
-from volseg.workflows.demo_report import Section, Table, dice_table, write_page
+from volseg.workflows.demo_report import dice_table, write_page
 from volseg.workflows.demo_settings import DemoSettings
+from volseg.workflows.page import Section, Table
 
 if TYPE_CHECKING:
     from volseg.workflows.demo_training import Finetuning, Pretraining

@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from volseg.bundle import Bundle
+from volseg.data.class_tables import chances_of_table, labels_of_table
 from volseg.evaluation.metrics import TOLERANCE
 from volseg.evaluation.pairs import find_pairs
 from volseg.evaluation.regions import Regions
 from volseg.evaluation.report import Report, evaluate_pairs
+
+if TYPE_CHECKING:
+    from volseg.evaluation.classes import ClassReport
 
 
 def evaluate(
@@ -52,6 +57,31 @@ def evaluate(
         progress=progress,
         regions=regions,
     )
+
+
+def evaluate_grades(
+    predictions: str | Path, references: str | Path, column: str = "label", seed: int = 0
+) -> "ClassReport":
+    """Score predicted classes or grades: balanced accuracy, AUC and, for numbers, quadratic kappa.
+
+    Args:
+        predictions: The table ``classes.csv`` that a bundle for classification writes.
+        references: A table with the columns ``case`` and ``column``, and perhaps ``group``.
+        column: The column of the labels.
+        seed: Of the bootstrap over groups.
+
+    Returns:
+        The scores with intervals.
+    """
+    from volseg.workflows.probe import require_probe_extra
+
+    require_probe_extra()
+    from volseg.evaluation.classes import evaluate_classes
+
+    classes, chances = chances_of_table(predictions)
+    labels, rows = labels_of_table(references, column)
+    groups = {case.name: case.group for case in rows if case.group}
+    return evaluate_classes(chances, labels, classes, groups, seed)
 
 
 def _with_those_of(bundle: Bundle, regions: Regions) -> Regions:

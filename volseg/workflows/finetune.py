@@ -1,4 +1,4 @@
-"""Train a segmenter, from a pretrained encoder or from scratch."""
+"""Train a segmenter or a classifier, from a pretrained encoder or from scratch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 from volseg.bundle import Bundle
 from volseg.data.cases import Case, find_cases
+from volseg.data.class_tables import classified_cases
 from volseg.data.listing.sequences import canonical
 from volseg.errors import DataError, VolsegError
 from volseg.networks.card import seen_cases
@@ -72,13 +73,19 @@ def finetune(
     is_optional = asked.get("optional_channels") is True
     channels = asked.get("channels", ())
     every = find_cases(data, None, channels, optional_channels=is_optional)
+    table = label_table(asked, data)
     cases, notes = trainable_cases(every, found)
+    if table is not None:
+        cases, notes = classified_cases(every, table), []
     if not cases:
         raise DataError(f"{data} holds no labelled case; fine-tuning needs labels")
     parts = fitting_split(cases, found, split) or divide(cases)
     values = with_schedule(overrides or {}, schedule)
     arguments: dict[str, Any] = {"dataset_dir": str(Path(data).resolve())}
     inputs = [path for case in cases for path in case.files]
+    if table is not None:
+        arguments["label_table"] = str(table.resolve())
+        inputs.append(table)
     counts = [f"{len(parts[part])} {part}" for part in PARTS]
     notes = [f"{' and '.join(counts)} cases", *notes, *_channel_notes(cases, channels)]
     options = options or TrainingOptions()
@@ -104,6 +111,33 @@ def _find_encoder(
     if path is not None:
         require_unseen(path, validation, is_allowed=options.is_transductive)
     return path, None
+
+
+def label_table(config: Mapping[str, Any], data: str | Path) -> Path | None:
+    """Find the table of labels of a bundle that classifies.
+
+    Args:
+        config: Its training configuration.
+        data: Where the cases are.
+
+    Returns:
+        What ``label_table`` says, or ``labels.csv`` beside the cases; `None` if the bundle takes
+        none.
+
+    Raises:
+        DataError: If it is not there.
+    """
+    if "label_table" not in config:
+        return None
+    given = str(config["label_table"])
+    folder = Path(data) if Path(data).is_dir() else Path(data).parent
+    path = folder / "labels.csv" if given.startswith("$") else Path(given)
+    if not path.is_file():
+        raise DataError(
+            f"{path} is not there; write a table with the columns case and label, and name it with"
+            " --set label_table=FILE"
+        )
+    return path
 
 
 def trainable_cases(cases: Sequence[Case], bundle: Bundle) -> tuple[list[Case], list[str]]:

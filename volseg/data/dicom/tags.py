@@ -1,0 +1,53 @@
+"""One value of the header of a series, such as the scanner's maker."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from volseg.data.case import stem
+from volseg.data.dicom.headers import load_pydicom, read_dataset
+from volseg.data.reading import source_of
+from volseg.errors import DataError
+
+
+def read_tag(image: Path, keyword: str, series: Path | None = None) -> str | None:
+    """Read what a DICOM header says, where a volume was converted from one.
+
+    Args:
+        image: The volume; the file ``*.json`` of its name, as dcm2niix writes it, is looked into.
+        keyword: The attribute's keyword, such as ``Manufacturer``.
+        series: Folder of the series; it is asked first.
+
+    Returns:
+        The value as text; `None` if nobody says it.
+
+    Raises:
+        DataError: If the keyword is unknown, or a file cannot be read.
+    """
+    if series is not None:
+        return _of_series(series, keyword)
+    sidecar = image.with_name(f"{stem(image.name)}.json")
+    if not sidecar.is_file():
+        return None
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{sidecar} cannot be read as JSON: {error}") from error
+    return _text(content.get(keyword)) if isinstance(content, dict) else None
+
+
+def _of_series(series: Path, keyword: str) -> str | None:
+    if load_pydicom("pydicom.datadict").tag_for_keyword(keyword) is None:
+        raise DataError(f"{keyword!r} is no keyword of DICOM; use one such as Manufacturer")
+    source = source_of(series)
+    if source.format != "dicom":
+        raise DataError(f"{series} is no DICOM series")
+    return _text(getattr(read_dataset(source.files[0]), keyword, None))
+
+
+def _text(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, list | tuple):
+        return "\\".join(map(str, value))
+    return str(value)

@@ -1,0 +1,1 @@
+"""What an encoder has learned: its frozen features against labels, and against each other."""
