@@ -58,6 +58,8 @@ VERBS = [
     "evaluate",
     "extent",
     "resect",
+    "robustness",
+    "anomaly",
     "inspect",
     "bundle",
     "doctor",

@@ -13,6 +13,7 @@ from types import ModuleType
 
 from volseg import __version__
 from volseg.cli import (
+    anomaly,
     bundle,
     demo,
     doctor,
@@ -22,6 +23,7 @@ from volseg.cli import (
     inspect,
     pretrain,
     resect,
+    robustness,
     segment,
 )
 from volseg.cli.options import add_common
@@ -35,6 +37,8 @@ COMMANDS: tuple[ModuleType, ...] = (
     evaluate,
     resect,
     extent,
+    robustness,
+    anomaly,
     inspect,
     bundle,
     doctor,
