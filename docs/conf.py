@@ -63,6 +63,8 @@ VERBS = [
     "grade",
     "resect",
     "probe",
+    "robustness",
+    "anomaly",
     "inspect",
     "bundle",
     "doctor",

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from volseg.networks.segmenter import Segmenter
     from volseg.networks.weights import load_encoder, load_segmenter
     from volseg.transforms.resection.rand import RandResectiond
+    from volseg.workflows.anomaly_evaluate import evaluate_anomaly
+    from volseg.workflows.anomaly_map import map_anomaly
+    from volseg.workflows.anomaly_train import train_anomaly
     from volseg.workflows.bundles.check import check_bundle
     from volseg.workflows.bundles.listing import list_bundles
     from volseg.workflows.demo import demo
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from volseg.workflows.pretrain import pretrain
     from volseg.workflows.probe import probe
     from volseg.workflows.resect import resect
+    from volseg.workflows.robustness import robustness
     from volseg.workflows.segment import segment
     from volseg.workflows.training import TrainingOptions
 
@@ -38,6 +42,7 @@ __all__ = [
     "demo",
     "doctor",
     "evaluate",
+    "evaluate_anomaly",
     "extent",
     "finetune",
     "grade",
@@ -45,10 +50,13 @@ __all__ = [
     "list_bundles",
     "load_encoder",
     "load_segmenter",
+    "map_anomaly",
     "pretrain",
     "probe",
     "resect",
+    "robustness",
     "segment",
+    "train_anomaly",
 ]
 
 _HOMES = {
@@ -58,6 +66,9 @@ _HOMES = {
     "Segmenter": "volseg.networks.segmenter",
     "TrainingOptions": "volseg.workflows.training",
     "VolsegError": "volseg.errors",
+    "evaluate_anomaly": "volseg.workflows.anomaly_evaluate",
+    "map_anomaly": "volseg.workflows.anomaly_map",
+    "train_anomaly": "volseg.workflows.anomaly_train",
     "check_bundle": "volseg.workflows.bundles.check",
     "list_bundles": "volseg.workflows.bundles.listing",
     "load_encoder": "volseg.networks.weights",

@@ -13,6 +13,7 @@ from types import ModuleType
 
 from volseg import __version__
 from volseg.cli import (
+    anomaly,
     bundle,
     demo,
     doctor,
@@ -24,6 +25,7 @@ from volseg.cli import (
     pretrain,
     probe,
     resect,
+    robustness,
     segment,
 )
 from volseg.cli.options import add_common
@@ -39,6 +41,8 @@ COMMANDS: tuple[ModuleType, ...] = (
     extent,
     grade,
     probe,
+    robustness,
+    anomaly,
     inspect,
     bundle,
     doctor,
