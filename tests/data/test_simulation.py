@@ -217,6 +217,7 @@ OVERRIDES = {
     "loop::num_workers": 0,
     "val_interval": 2,
     "network_def::encoder::widths": [4, 4, 8],
+    "network_def::encoder::blocks": [1, 1, 1],
 }
 
 

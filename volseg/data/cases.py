@@ -115,9 +115,10 @@ def items(
     if not with_labels:
         cases = [replace(case, label=None) for case in cases]
     values = label_values(str(source)) if is_source and with_labels else None
+    listed = [_item(case) for case in cases]
     for case in cases:
         require_usable(case, values)
-    return [_item(case) for case in cases]
+    return listed
 
 
 def require_usable(case: Case, values: Collection[int] | None = None) -> None:

@@ -207,8 +207,9 @@ def correlate(own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         >>> [round(part.item(), 4) for part in correlate(rows, rows.flip(1))]
         [1.0, 1.0]
     """
+    centred = (rows - rows.mean(dim=0) for rows in (own, other))
     first, second = (
-        rows / (rows.square().mean(dim=0) + VARIANCE_FLOOR).sqrt() for rows in (own, other)
+        rows / (rows.square().mean(dim=0) + VARIANCE_FLOOR).sqrt() for rows in centred
     )
     correlation = first.t() @ second / len(own)
     like = correlation.diagonal()
