@@ -49,6 +49,9 @@ class PretextContract(ABC):
     steps: ClassVar[int] = STEPS
     """Optimizer steps after which the loss of one batch must have fallen."""
 
+    rate: ClassVar[float] = 3e-3
+    """Their learning rate."""
+
     unused: ClassVar[tuple[str, ...]] = ()
     """Ends of the names of parameters that the task never reaches, such as ``mask_token``."""
 
@@ -113,7 +116,7 @@ class PretextContract(ABC):
 
     def test_the_loss_of_one_batch_falls(self, task):
         batch = self.give(task)
-        optimizer = torch.optim.AdamW(task.parameters(), 3e-3)
+        optimizer = torch.optim.AdamW(task.parameters(), self.rate)
         losses = []
         for step in range(self.steps):
             result = task(batch)
