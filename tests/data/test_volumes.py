@@ -134,6 +134,18 @@ def test_a_well_compressed_volume_is_not_mistaken_for_a_damaged_one(tmp_path):
     assert read_volume(path)[0].shape == (128, 128, 128)
 
 
+def test_an_ending_in_capitals_is_read_to_the_checksum_like_any(tmp_path):
+    values = np.random.default_rng(0).integers(0, 9, (20, 22, 18)).astype(np.float32)
+    content = save(tmp_path / "a.nii.gz", values).read_bytes()
+    assert len(content) < values.nbytes / 2
+    path = tmp_path / "A.NII.GZ"
+    path.write_bytes(content)
+    assert np.array_equal(read_volume(path)[0], values)
+    path.write_bytes(content[:-8] + bytes(8))
+    with pytest.raises(DataError, match="CRC check failed"):
+        read_volume(path)
+
+
 def test_a_header_without_its_data_file_is_refused(tmp_path):
     nib.save(nib.Nifti1Pair(image(), np.eye(4)), tmp_path / "a.img")
     assert np.array_equal(read_volume(tmp_path / "a.hdr")[0], image())

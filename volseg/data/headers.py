@@ -237,7 +237,7 @@ def _judge_length(path: Path, image: Any) -> list[str]:
     data_file = Path(image.file_map["image"].filename or path)
     if not data_file.is_file():
         return [f"lacks its data file {data_file.name}"]
-    factor = GZIP_FACTOR if data_file.suffix in (".gz", ".bz2", ".zst") else 1
+    factor = GZIP_FACTOR if data_file.suffix.lower() in (".gz", ".bz2", ".zst") else 1
     if needed <= factor * data_file.stat().st_size:
         return []
     held = data_file.stat().st_size

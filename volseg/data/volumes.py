@@ -269,7 +269,7 @@ def _read_voxels(path: Path, image: Any) -> NDArray[Any]:
 def _checked(image: Any) -> Any:
     """Give the voxels' proxy; of a gzip stream it is read to its end, where its checksum is."""
     proxy, name = image.dataobj, str(image.file_map["image"].filename)
-    if not name.endswith(".gz"):
+    if not name.lower().endswith(".gz"):
         return proxy
     size = int(np.prod(proxy.shape)) * proxy.dtype.itemsize
     with gzip.open(name) as stream:

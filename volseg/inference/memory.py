@@ -97,7 +97,7 @@ def available() -> int:
     Returns:
         Bytes.
     """
-    free = int(psutil.virtual_memory().available)
+    free = int(psutil.virtual_memory().available + psutil.swap_memory().free)
     try:
         most, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
     except (OSError, ValueError):  # no container, or one without a limit
