@@ -1,7 +1,7 @@
 """Draw the gallery of simulated tumours.
 
-Run ``python -m tests.benchmarks.tumour_gallery``. Each sheet is one drawn tumour: column by column
-a sequence, above the healthy scan, in the middle the same slice with the tumour, below with the
+Run ``python -m tests.benchmarks.tumour_gallery``. Each sheet is one drawn tumour: by columns a
+sequence, above the healthy scan, in the middle the same slice with the tumour, below with the
 outlines of its parts. The scans are made of the whole-head label maps beside the checkout, so that
 the pictures may be published. The sheet of CT is made in Hounsfield units, and the last one is the
 MNI152 template that nilearn brings, with a tumour of each kind.

@@ -14,6 +14,7 @@ import numpy as np
 
 from volseg.data.case import Case, stem
 from volseg.data.headers import open_image
+from volseg.data.listed_heads import is_list_of_heads, listed_heads
 from volseg.data.listing.dataset_json import IMAGE_FOLDERS, layout_of, read_description
 from volseg.data.listing.find import find_scans
 from volseg.data.listing.lists import ENDINGS as LIST_ENDINGS
@@ -69,7 +70,8 @@ def channel_cases(
 
     Args:
         path: A raw data set of nnU-Net, a data set of the Decathlon, a folder of cases as in BraTS,
-            or a list with a column for each channel and one for the label.
+            a list with a column for each channel and one for the label, or one of heads as of
+            `volseg.data.listed_heads`.
         channels: What a network takes, in its order.
         optional_channels: Whether a case may lack some of them.
 
@@ -79,6 +81,8 @@ def channel_cases(
     Raises:
         DataError: If a case lacks a channel, or all of them.
     """
+    if is_list_of_heads(path):
+        return listed_heads(path, channels)
     file = _description(path)
     if file is not None and layout_of(file) == "decathlon":
         return [_decathlon_case(file, entry) for entry in read_description(file)["training"]]

@@ -74,7 +74,7 @@ def finetune(
     channels = asked.get("channels", ())
     every = find_cases(data, None, channels, optional_channels=is_optional)
     table = label_table(asked, data)
-    cases, notes = trainable_cases(every, found)
+    cases, notes = trainable_cases(every, is_simulating=asked.get("simulates") is True)
     if table is not None:
         cases, notes = classified_cases(every, table), []
     if not cases:
@@ -140,26 +140,27 @@ def label_table(config: Mapping[str, Any], data: str | Path) -> Path | None:
     return path
 
 
-def trainable_cases(cases: Sequence[Case], bundle: Bundle) -> tuple[list[Case], list[str]]:
+def trainable_cases(cases: Sequence[Case], *, is_simulating: bool) -> tuple[list[Case], list[str]]:
     """Take the cases that a bundle can be trained on.
 
     Args:
         cases: All cases.
-        bundle: One whose ``train.json`` says that it ``simulates`` takes cases without a label.
+        is_simulating: Whether its configuration ``simulates`` and so takes cases without a label.
 
     Returns:
         The cases, and what to tell the user about them.
     """
     labelled = [case for case in cases if case.label is not None]
-    if bundle.raw_config("train").get("simulates") is not True:
+    if not is_simulating:
         return labelled, []
     counts = f"{len(labelled)} cases have a label, {len(cases) - len(labelled)} have none"
     return list(cases), [f"{counts} and are taken for healthy"]
 
 
 def _channel_notes(cases: Sequence[Case], channels: Sequence[str]) -> list[str]:
-    """Say how many cases have each channel, if it matters."""
-    if len(channels) < 2:
+    """Say how many of the cases that have images have each channel, if it matters."""
+    cases = [case for case in cases if case.images]
+    if len(channels) < 2 or not cases:
         return []
     own = [[canonical(name) for name in case.channels] for case in cases]
     counts = [f"{name} in {sum(canonical(name) in names for names in own)}" for name in channels]
