@@ -125,17 +125,16 @@ def primus_cases() -> Iterator[Case]:
 
 def smit_cases(path: Path) -> Iterator[Case]:
     """Give the Swin of SMIT, from a file of its repository."""
-    blocks = sys.modules["monai.networks.blocks"]
-    blocks.UnetrUpOnlyBlock = nn.Identity  # which it imports and this part does not use
+    # What it imports and this part does not use.
+    vars(sys.modules["monai.networks.blocks"])["UnetrUpOnlyBlock"] = nn.Identity
     for name in ("ml_collections", "models", "models.configs_Trans", "train_model", "timm",
-                 "timm.models", "timm.models.layers"):  # fmt: skip
-        sys.modules[name] = types.ModuleType(name)
-    sys.modules["models.configs_Trans"] = sys.modules["models"].configs_Trans = MagicMock()
-    sys.modules["train_model"].head = None
-    layers = sys.modules["timm.models.layers"]
-    layers.DropPath = nn.Identity
-    layers.trunc_normal_ = nn.init.trunc_normal_
-    layers.to_3tuple = lambda value: (value,) * 3
+                 "timm.models"):  # fmt: skip
+        sys.modules[name] = MagicMock()
+    sys.modules["timm.models.layers"] = types.SimpleNamespace(
+        DropPath=nn.Identity,
+        trunc_normal_=nn.init.trunc_normal_,
+        to_3tuple=lambda value: (value,) * 3,
+    )
     spec = importlib.util.spec_from_file_location("smit_transformer", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

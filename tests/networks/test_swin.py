@@ -71,7 +71,38 @@ def test_octants_are_merged_in_the_order_v2_and_no_other():
     tokens = torch.randn(1, 2, 4, 6, 3)
     torch.testing.assert_close(ours(tokens), theirs(tokens))
     assert not torch.allclose(ours(tokens), other(tokens), atol=0.01)
-    assert SwinEncoder.merge_order == "v2"
+    assert SwinEncoder(1, 4, (1,), (1,)).merge_order == "v2"
+
+
+@pytest.mark.parametrize("windows", ["clamped", "scattered"])
+def test_padded_windows_are_ours_where_the_window_divides_the_grid(windows):
+    ours = SwinEncoder(1, 4, (2,), (2,), 4)
+    padded = SwinEncoder(1, 4, (2,), (2,), 4, windows)
+    for parameter in ours.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    padded.load_state_dict(ours.state_dict())
+    x = torch.randn(1, 1, 16, 16, 24)
+    with torch.no_grad():
+        is_equal = torch.allclose(padded(x)[1], ours(x)[1], atol=1e-5)
+    assert is_equal == (windows == "clamped")  # scattered ones are where no other code has them
+
+
+class TestSwinEncoderWithPaddedWindows(EncoderContract):
+    @pytest.fixture(params=["clamped", "scattered"])
+    def encoder(self, request):
+        torch.manual_seed(0)
+        return SwinEncoder(
+            1, 4, (2, 1), (1, 2), 3, request.param, "smit", is_embedding_normalised=True
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"windows": "padded"}, "windows are 'padded'"), ({"merge_order": "v3"}, "order is 'v3'")],
+)
+def test_ways_that_are_not_known_are_refused(options, message):
+    with pytest.raises(GeometryError, match=message):
+        SwinEncoder(1, 4, (1,), (1,), **options)
 
 
 @given(length=st.integers(1, 60), window=st.integers(1, 9), is_shifted=st.booleans())

@@ -74,6 +74,7 @@ class PrimusEncoder(Encoder):
         self.mask_token = nn.Parameter(torch.empty(width))
         for parameter in (self.position, self.mask_token):
             nn.init.trunc_normal_(parameter, std=0.02)
+        self.head_width = width // heads
         hidden = width * 8 // 3 if hidden is None else hidden
         self.blocks = nn.ModuleList(PrimusBlock(width, heads, hidden) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
@@ -100,7 +101,7 @@ class PrimusEncoder(Encoder):
         if tuple(position.shape[2:]) != grid:
             position = functional.interpolate(position, grid, mode="trilinear")
         tokens = tokens + position[0].flatten(1).t()
-        turns = rotary_angles(grid, self.spec.channels[0] // self.blocks[0].heads, x.device)
+        turns = rotary_angles(grid, self.head_width, x.device)
         maps = []
         for index, block in enumerate(self.blocks, start=1):
             tokens = block(tokens, turns)

@@ -59,7 +59,9 @@ class ResEncEncoder(Encoder):
         super().__init__()
         levels = len(widths)
         steps = [(2, 2, 2)] * (levels - 1) if downsampling is None else list(downsampling)
-        sizes = [(3, 3, 3)] * levels if kernels is None else list(kernels)
+        sizes: list[Size] = [(3, 3, 3)] * levels
+        if kernels is not None:
+            sizes = [(int(a), int(b), int(c)) for a, b, c in kernels]
         if not levels == len(blocks) == len(steps) + 1 == len(sizes):
             raise GeometryError(
                 f"{levels} widths, {len(blocks)} block counts, {len(steps)} downsampling steps and"
@@ -131,7 +133,7 @@ class NormalisedConvolution(nn.Module):
         super().__init__()
         first, second, third = (length // 2 for length in kernel)
         margin = (first, second, third)
-        self.conv = nn.Conv3d(in_channels, width, tuple(kernel), step, margin, bias=False)
+        self.conv = nn.Conv3d(in_channels, width, kernel, step, margin, bias=False)
         self.norm = nn.GroupNorm(width, width)  # the same as InstanceNorm3d, and faster on a CPU
 
     def forward(self, x: Tensor) -> Tensor:

@@ -77,8 +77,8 @@ class PaddedWindowAttention(WindowAttention):
         batch, windows, count, _ = rows.shape
         qkv = self.qkv(rows).view(batch, windows, count, 3, self.heads, -1)
         query, key, value = qkv.permute(3, 0, 1, 4, 2, 5)
-        full = self.window**3
-        index = offset_index((self.window,) * 3, self.window, rows.device).view(full, full)
+        side = self.window
+        index = offset_index((side, side, side), side, rows.device).view(side**3, side**3)
         numbered = index[: prod(sizes), : prod(sizes)].flatten()
         bias = self.bias.flatten(2).index_select(2, numbered).view(self.heads, count, count)
         is_together = marks[:, :, None] == marks[:, None, :]

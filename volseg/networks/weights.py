@@ -156,9 +156,11 @@ def load_encoder(
 ) -> Receipt:
     """Load a pretrained encoder, adapted to the network's channels, patch size and window.
 
-    The decoder comes too if the file has one that is equal to the network's. Nothing is changed
-    if the file is refused. Files of other projects are read as
-    `volseg.networks.foreign.opening` says.
+    The decoder comes too if the file has one that is equal to the network's. Files of other
+    projects are read as `volseg.networks.foreign.opening` says. A file that is damaged or of no
+    known layout, holds another architecture or merge order, fills less than 95 % of the encoder's
+    parameters, has one of another shape, or computes something else, is refused as a
+    `WeightsError`, and nothing is changed.
 
     Args:
         network: The encoder, or the segmenter around it.
@@ -170,11 +172,6 @@ def load_encoder(
 
     Returns:
         The account of every tensor.
-
-    Raises:
-        WeightsError: If the file is damaged or of no known layout, holds another architecture or
-            merge order, fills less than 95 % of the encoder's parameters, has one of another
-            shape, or computes something else.
     """
     receipt, values = fit_encoder(network, path, channels, with_decoder=with_decoder, facts=facts)
     root = _rooted(network)

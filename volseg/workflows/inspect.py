@@ -172,7 +172,7 @@ def inspect_weights(path: Path, against: str | None = None, facts: Facts = NO_FA
     if card is not None:
         found |= {k: v for k, v in card.items() if k not in hidden and v not in ({}, None)}
     warnings = [] if card is not None else _judge_foreign(found, foreign)
-    problems = []
+    problems: list[str] = []
     if against is not None:
         try:
             receipt = try_weights(path, against, facts)

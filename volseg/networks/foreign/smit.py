@@ -1,8 +1,8 @@
 """The Swin of SMIT (Jiang et al. 2022, https://arxiv.org/abs/2205.10342).
 
 Its queries, keys and values have no bias, its embedding is normalised, it joins octants in an order
-of its own, and it scatters windows, see `volseg.networks.swin_padded`. The norms that it puts before its decoder are left over: our maps come after the
-merges, and theirs before.
+of its own, and it scatters windows, see `volseg.networks.swin_padded`. The norms that it puts
+before its decoder are left over: our maps come after the merges, and theirs before.
 """
 
 from collections.abc import Mapping
