@@ -108,6 +108,17 @@ def test_a_preset_chooses_the_pretext_task_and_what_is_set_overrules_it(data, tm
     assert "the nearest is 'pseudo_mask'" in capsys.readouterr().err
 
 
+def test_the_probe_of_the_page_runs_on_the_command_line(data, tmp_path, repository):
+    page = (repository / "docs" / "pretext" / "index.md").read_text()
+    watch = page.split("```json")[1].split("```")[0]
+    watch = watch.replace('"labelled_cases"', json.dumps(str(data))).replace(": 4", ": 2")
+    pretrain = ["pretrain", "--data", data, "--output", tmp_path / "run"]
+    assert call(*pretrain, "--set", f"encoder={ENCODER}", "--set", f"watch={watch}", *TINY) == 0
+    log = json.loads((tmp_path / "run" / "train" / "metrics.jsonl").read_text())
+    assert 0 <= log["validation"]["probe_dice"] <= 1
+    assert (tmp_path / "run" / "models" / "best_encoder.safetensors").is_file()
+
+
 def test_inspecting_ends_with_1_if_there_is_a_problem(data, tmp_path, capsys):
     assert call("inspect", data, "--quiet") == 0
     assert "no problem found" in capsys.readouterr().out
