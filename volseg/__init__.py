@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from volseg.networks.weights import load_encoder, load_segmenter
     from volseg.transforms.resection.rand import RandResectiond
     from volseg.workflows.bundles.check import check_bundle
+    from volseg.workflows.bundles.export import export_bundle
     from volseg.workflows.bundles.listing import list_bundles
+    from volseg.workflows.bundles.new import new_bundle
+    from volseg.workflows.bundles.pack import pack_bundle
     from volseg.workflows.demo import demo
     from volseg.workflows.doctor import doctor
     from volseg.workflows.evaluate import evaluate
@@ -36,12 +39,15 @@ __all__ = [
     "demo",
     "doctor",
     "evaluate",
+    "export_bundle",
     "extent",
     "finetune",
     "inspect",
     "list_bundles",
     "load_encoder",
     "load_segmenter",
+    "new_bundle",
+    "pack_bundle",
     "pretrain",
     "resect",
     "segment",
@@ -55,9 +61,12 @@ _HOMES = {
     "TrainingOptions": "volseg.workflows.training",
     "VolsegError": "volseg.errors",
     "check_bundle": "volseg.workflows.bundles.check",
+    "export_bundle": "volseg.workflows.bundles.export",
     "list_bundles": "volseg.workflows.bundles.listing",
     "load_encoder": "volseg.networks.weights",
     "load_segmenter": "volseg.networks.weights",
+    "new_bundle": "volseg.workflows.bundles.new",
+    "pack_bundle": "volseg.workflows.bundles.pack",
 }
 """Where a public name is defined; the verbs are at home in the module of their name."""
 
