@@ -216,14 +216,21 @@ def _try(
         for size in sizes:
             difference, largest = _compare(run, subject, size, difference, largest)
     except Exception as error:  # exporters raise whatever they like
-        line = (str(error).splitlines() or [""])[0]
-        raise BundleError(f"{type(error).__name__}: {line}"[:200]) from error
+        raise BundleError(_reason(error)) from error
     if not difference <= tolerance * largest:  # also if it is not a number
         raise BundleError(
             f"{kind} differs by {difference:.1e} from PyTorch, with logits up to {largest:.3g};"
             f" {tolerance:g} of them is the tolerance"
         )
     return sizes, difference, largest
+
+
+def _reason(error: Exception) -> str:
+    """Say in a line what an exporter has raised; TorchScript gives the cause at the end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    is_wrapped = "TorchScript interpreter" in lines[0]
+    line = lines[-1] if is_wrapped else f"{type(error).__name__}: {lines[0]}"
+    return line if len(line) <= 200 else f"{line[:197]}..."
 
 
 def _compare(
