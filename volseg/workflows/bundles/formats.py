@@ -20,6 +20,9 @@ from volseg.errors import BundleError
 from volseg.networks.segmenter import Segmenter
 from volseg.types import Size
 
+JIT: Any = torch.jit
+"""Its functions are not typed."""
+
 Run = Callable[[Tensor], Tensor]
 """From volumes ``(B, C, D, H, W)`` to logits ``(B, K, D, H, W)``."""
 
@@ -160,15 +163,15 @@ def _load_onnx(path: Path) -> Run:
 def _write_torchscript(subject: Subject, path: Path, *, is_dynamic: bool) -> None:  # noqa: ARG001
     """Compile the network or, if its code is more than TorchScript knows, follow one volume."""
     try:
-        program = torch.jit.script(subject.network)
+        program = JIT.script(subject.network)
     except (RuntimeError, NotImplementedError, TypeError, AttributeError, OSError, FrontendError):
         volume = subject.volume(subject.size)
-        program = torch.jit.trace(subject.network, volume, check_trace=False)
-    torch.jit.save(program, path)
+        program = JIT.trace(subject.network, volume, check_trace=False)
+    JIT.save(program, path)
 
 
 def _load_torchscript(path: Path) -> Run:
-    run: Run = torch.jit.load(path, map_location="cpu")
+    run: Run = JIT.load(path, map_location="cpu")
     return run
 
 
