@@ -8,7 +8,7 @@ setup(
     package_data={
         "volseg": ["py.typed"],
         "volseg.inference.gallery": ["assets/*"],
-        "volseg.workflows.bundles": ["*.json"],
+        "volseg.workflows.bundles": ["*.json", "*.md"],
         "volseg.bundles": ["*/**/*", "*/LICENSE"],
     },
     exclude_package_data={"volseg.bundles": ["**/__pycache__/*", "*/models/.cache/*"]},

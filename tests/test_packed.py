@@ -85,6 +85,25 @@ def test_a_link_or_a_special_file_is_refused(tmp_path, kind):
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_file_that_is_a_folder_too_is_refused_and_leaves_nothing(tmp_path):
+    path = pack(tmp_path / "mine.zip", "mine/configs", f"mine/{METADATA}")
+    with pytest.raises(BundleError, match="cannot be unpacked"):
+        unpacked(path, tmp_path / "cache")
+    assert not [one for one in everything_in(tmp_path / "cache") if one.is_file()]
+
+
+def test_a_member_that_holds_more_than_it_says_is_refused(tmp_path):
+    path = pack(tmp_path / "mine.zip", METADATA, "docs/README.md")
+    content = path.read_bytes()
+    size = len("docs/README.md").to_bytes(4, "little")
+    said = content.replace(size + size, (3).to_bytes(4, "little") * 2)  # the list at the end too
+    assert said != content
+    path.write_bytes(said)
+    with pytest.raises(BundleError, match="cannot be unpacked"):
+        unpacked(path, tmp_path / "cache")
+    assert not [one for one in everything_in(tmp_path / "cache") if one.is_file()]
+
+
 def test_a_file_that_swells_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("volseg.packed.LARGEST", 30)
     path = pack(tmp_path / "mine.zip", METADATA, "docs/README.md")

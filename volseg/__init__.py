@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from volseg.workflows.anomaly_map import map_anomaly
     from volseg.workflows.anomaly_train import train_anomaly
     from volseg.workflows.bundles.check import check_bundle
+    from volseg.workflows.bundles.export import export_bundle
     from volseg.workflows.bundles.listing import list_bundles
+    from volseg.workflows.bundles.new import new_bundle
+    from volseg.workflows.bundles.pack import pack_bundle
     from volseg.workflows.demo import demo
     from volseg.workflows.doctor import doctor
     from volseg.workflows.evaluate import evaluate
@@ -43,6 +46,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "evaluate_anomaly",
+    "export_bundle",
     "extent",
     "finetune",
     "grade",
@@ -51,6 +55,8 @@ __all__ = [
     "load_encoder",
     "load_segmenter",
     "map_anomaly",
+    "new_bundle",
+    "pack_bundle",
     "pretrain",
     "probe",
     "resect",
@@ -70,9 +76,12 @@ _HOMES = {
     "map_anomaly": "volseg.workflows.anomaly_map",
     "train_anomaly": "volseg.workflows.anomaly_train",
     "check_bundle": "volseg.workflows.bundles.check",
+    "export_bundle": "volseg.workflows.bundles.export",
     "list_bundles": "volseg.workflows.bundles.listing",
     "load_encoder": "volseg.networks.weights",
     "load_segmenter": "volseg.networks.weights",
+    "new_bundle": "volseg.workflows.bundles.new",
+    "pack_bundle": "volseg.workflows.bundles.pack",
 }
 """Where a public name is defined; the verbs are at home in the module of their name."""
 

@@ -32,44 +32,56 @@ def contradictions(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     if "metadata" not in configs:
         return problems
     said = _facts_of_metadata(configs["metadata"])
-    return problems + [
-        f"{key} is {train[key]} in train.json and {said[key]} in metadata.json"
-        for key in said
-        if key in train and train[key] != said[key]
+    return [
+        *problems,
+        *(
+            f"{key} is {config[key]} in {file} and {said[key]} in metadata.json"
+            for file, config in (("train.json", train), ("inference.json", inference))
+            for key in said
+            if key in config
+            and config[key] != said[key]
+            and (config is train or config[key] != train.get(key))
+        ),
     ]
 
 
 def _against_network(file: str, config: Mapping[str, Any]) -> list[str]:
     """Compare the numbers of classes and channels with those of the network."""
-    network, problems = config.get("network_def", {}), []
+    network, problems = _table(config, "network_def"), []
     outputs = network.get("num_classes")
     if outputs != config.get("num_classes", outputs):
         problems.append(
             f"num_classes is {config['num_classes']} in {file}, but the network has {outputs}"
         )
-    if "classes" in config and len(config["classes"]) != outputs:
+    classes = config.get("classes")
+    if outputs is not None and isinstance(classes, list) and len(classes) != outputs:
         problems.append(f"classes are {config['classes']} in {file}, but the network has {outputs}")
-    encoder, channels = network.get("encoder"), config.get("channels", ())
-    inputs = encoder.get("in_channels") if isinstance(encoder, Mapping) else None
-    if inputs is not None and inputs != len(channels):
+    inputs, channels = _table(network, "encoder").get("in_channels"), config.get("channels", [])
+    if inputs is not None and isinstance(channels, list) and inputs != len(channels):
         problems.append(f"channels are {channels} in {file}, but the network takes {inputs}")
     return problems
 
 
 def _facts_of_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Read the facts that the metadata states in its own words."""
-    formats = metadata.get("network_data_format", {})
-    image = formats.get("inputs", {}).get("image", {})
-    classes = formats.get("outputs", {}).get("pred", {}).get("channel_def", {})
+    image = _table(metadata, "network_data_format", "inputs", "image")
+    classes = _table(metadata, "network_data_format", "outputs", "pred", "channel_def")
     facts: dict[str, Any] = {}
-    if "channel_def" in image:
-        facts["channels"] = list(image["channel_def"].values())
+    if channels := _table(image, "channel_def"):
+        facts["channels"] = list(channels.values())
     if "spatial_shape" in image:
         facts["patch_size"] = image["spatial_shape"]
     if classes:
         facts["num_classes"] = len(classes)
         facts["classes"] = list(classes.values())
     return facts
+
+
+def _table(value: Any, *keys: str) -> Mapping[str, Any]:
+    """Give a table in a table, or an empty one, whatever else stands there."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
 
 
 def with_facts(metadata: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

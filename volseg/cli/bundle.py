@@ -4,7 +4,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from volseg.cli.options import add_common, add_trust, report
+from volseg.cli.options import (
+    add_common,
+    add_output,
+    add_trust,
+    parse_names,
+    parse_numbers,
+    parse_size,
+    report,
+)
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -12,7 +20,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     text = "list, check, pack, export and make bundles"
     parser: argparse.ArgumentParser = subparsers.add_parser("bundle", help=text, description=text)
     inner = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    for add in (_add_list, _add_check):
+    for add in (_add_new, _add_list, _add_check, _add_pack, _add_export):
         _add_common(add(inner))
     return parser
 
@@ -71,3 +79,131 @@ def _check(args: argparse.Namespace) -> int:
         found = Bundle.find(args.bundle, is_trusted=args.trust)
     checked = check_bundle(found)
     return report(args, checked, is_good=checked.is_sound)
+
+
+def _add_new(subparsers: Any) -> argparse.ArgumentParser:
+    text = "make a segmentation bundle to be trained"
+    parser: argparse.ArgumentParser = subparsers.add_parser("new", help=text, description=text)
+    parser.add_argument("name", metavar="NAME", help="its name, with 'segmentation' in it")
+    add_output(parser)
+    parser.add_argument(
+        "--channels",
+        metavar="NAME,...",
+        type=parse_names,
+        help="what the network takes, such as T1,FLAIR (default: MRI)",
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="NAME,...",
+        type=parse_names,
+        help="what it segments, without the background, by label value (default: foreground)",
+    )
+    parser.add_argument(
+        "--spacing",
+        metavar="MM,MM,MM",
+        type=_parse_spacing,
+        help="voxel edges, or 'native' for each volume's own (default: 1,1,1)",
+    )
+    parser.add_argument(
+        "--patch-size",
+        metavar="D,H,W",
+        type=parse_size,
+        help="voxels of a training crop (default: 64,64,64)",
+    )
+    parser.add_argument("--network", help="tiny, small, base or large (default: small)")
+    parser.add_argument(
+        "--window",
+        metavar="LOWER,UPPER",
+        type=_parse_window,
+        help="intensities that matter, in HU for CT (default: as in MRI, standardise each volume);"
+        " write --window=-100,300 if the first is negative",
+    )
+    parser.set_defaults(act=_new)
+    return parser
+
+
+def _new(args: argparse.Namespace) -> int:
+    from volseg.workflows.bundles.new import Design, new_bundle
+
+    names = ("channels", "classes", "patch_size", "network", "window")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.spacing is not None:
+        given["spacing"] = args.spacing or None
+    design = Design(**given)
+    return report(args, new_bundle(args.name, args.output, design, overwrite=args.overwrite))
+
+
+def _add_pack(subparsers: Any) -> argparse.ArgumentParser:
+    text = "write a bundle as a folder for Hugging Face and as a zip file"
+    parser: argparse.ArgumentParser = subparsers.add_parser("pack", help=text, description=text)
+    parser.add_argument("bundle", metavar="PATH", help="a bundle's folder, zip file or name")
+    add_output(parser)
+    parser.add_argument(
+        "--repository",
+        metavar="OWNER/NAME",
+        default="",
+        help="where it will lie on Hugging Face, for the addresses in large_files.yml",
+    )
+    add_trust(parser)
+    parser.set_defaults(act=_pack)
+    return parser
+
+
+def _pack(args: argparse.Namespace) -> int:
+    from volseg.bundle import Bundle
+    from volseg.workflows.bundles.pack import pack_bundle
+
+    found = Bundle.find(args.bundle, is_trusted=args.trust)
+    packed = pack_bundle(found, args.output, args.repository, overwrite=args.overwrite)
+    return report(args, packed)
+
+
+def _add_export(subparsers: Any) -> argparse.ArgumentParser:
+    text = "write a bundle's network as ONNX, torch.export and TorchScript, and compare"
+    parser: argparse.ArgumentParser = subparsers.add_parser("export", help=text, description=text)
+    parser.add_argument("bundle", metavar="PATH", help="a bundle's folder, zip file or name")
+    add_output(parser)
+    parser.add_argument(
+        "--format",
+        dest="formats",
+        metavar="FORMAT,...",
+        type=parse_names,
+        help="any of onnx, pt2 and torchscript (default: all)",
+    )
+    parser.add_argument(
+        "--size",
+        metavar="D,H,W",
+        type=parse_size,
+        help="voxels of the volume that is tried (default: the bundle's patch)",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="FRACTION",
+        help="largest difference from PyTorch that is taken, as a fraction of the largest logit"
+        " (default: 1e-4)",
+    )
+    add_trust(parser)
+    parser.set_defaults(act=_export)
+    return parser
+
+
+def _export(args: argparse.Namespace) -> int:
+    from volseg.bundle import Bundle
+    from volseg.workflows.bundles.export import export_bundle
+
+    names = ("formats", "size", "tolerance")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    found = Bundle.find(args.bundle, is_trusted=args.trust)
+    exported = export_bundle(found, args.output, **given, overwrite=args.overwrite)
+    return report(args, exported, is_good=exported.is_complete)
+
+
+def _parse_spacing(text: str) -> tuple[float, ...]:
+    """Read three lengths; no length at all keeps each volume's own."""
+    return () if text == "native" else parse_numbers(text, 3)
+
+
+def _parse_window(text: str) -> tuple[float, ...]:
+    """Read two intensities."""
+    return parse_numbers(text, 2)

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import sys
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,62 @@ def parse_override(text: str) -> tuple[str, Any]:
         return key.strip(), json.loads(value)
     except ValueError:
         return key.strip(), value
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Split names at commas.
+
+    Args:
+        text: What was given.
+
+    Returns:
+        The names, without spaces around them.
+    """
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def parse_numbers(text: str, count: int) -> tuple[float, ...]:
+    """Split numbers at commas.
+
+    Args:
+        text: What was given.
+        count: How many there must be.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        argparse.ArgumentTypeError: If there are others.
+
+    Examples:
+        >>> parse_numbers("1,1,2.5", 3)
+        (1.0, 1.0, 2.5)
+    """
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count or not all(map(isfinite, numbers)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {count} numbers with commas in between")
+    return numbers
+
+
+def parse_size(text: str) -> tuple[int, ...]:
+    """Read voxels along each axis.
+
+    Args:
+        text: What was given.
+
+    Returns:
+        Three whole numbers.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is anything else.
+    """
+    numbers = parse_numbers(text, 3)
+    if any(number < 1 or number != int(number) for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers of voxels")
+    return tuple(int(number) for number in numbers)
 
 
 def report(

@@ -10,6 +10,7 @@ from volseg.cli.options import (
     add_output,
     add_overrides,
     add_trust,
+    parse_names,
     report,
 )
 
@@ -111,7 +112,7 @@ def _add_computation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--maps",
         metavar="MAP,...",
-        type=_parse_names,
+        type=parse_names,
         default=(),
         help="write maps beside each mask: any of probabilities, entropy and variance",
     )
@@ -161,11 +162,6 @@ def _parse_bytes(text: str) -> int:
         return parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _parse_names(text: str) -> tuple[str, ...]:
-    """Split names at commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _parse_channel(text: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ class wins, so that no label is ever interpolated. A mask counts as written only
 read back and found equal.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from volseg.errors import BundleError, DataError
 from volseg.inference.computation import Computation
 from volseg.inference.engine import Engine
 from volseg.inference.in_memory import KINDS, labels_like, readings_of, with_channels
+from volseg.inference.last_steps import left_out
 from volseg.inference.memory import Ceiling
 from volseg.inference.outputs.maps import map_path, write_map
 from volseg.inference.outputs.segmentation import write_segmentation
@@ -33,6 +35,8 @@ from volseg.inference.preparation import Loaded, Preprocessing, prepare, without
 from volseg.inference.room import network_shape, require_room, spacing_of
 from volseg.inference.sliding_window import SlidingWindow
 from volseg.networks.weights import load_segmenter
+
+logger = logging.getLogger(__name__)
 
 
 class Predictor:
@@ -106,13 +110,15 @@ class Predictor:
         Returns:
             The predictor, ready.
         """
+        classes = bundle.classes()
         config = bundle.config("inference", dict(overrides or {}))
+        if steps := left_out(bundle.raw_config("inference")):
+            logger.warning("%s: volseg leaves out %s", bundle.name, ", ".join(steps))
         network = config.get_parsed_content("network_def")
         load_segmenter(network, bundle.weights())
         preprocessing = config.get_parsed_content("preprocessing")
         inferer = config.get_parsed_content("inferer")
         guard = config.get_parsed_content("guard") if "guard" in config else None
-        classes = bundle.classes()
         return cls(network, preprocessing, inferer, classes, device, guard, ceiling, computation)
 
     def predict(self, source: str | Path | Source | Sequence[Source]) -> Prediction:

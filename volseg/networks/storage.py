@@ -105,6 +105,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read a plain state dict that PyTorch saved; nothing but tensors is unpickled.
 
+    One under ``model`` is taken too, as MONAI's checkpoints have it.
+
     Args:
         path: The ``.pt`` file.
 
@@ -118,6 +120,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     values = read_plain_values(path)
     if not isinstance(values, dict) or not values:
         raise WeightsError(f"{path} holds a {type(values).__name__}, not a state dict; {advice}")
+    inner = values.get("model")
+    values = inner if isinstance(inner, dict) and inner else values
     others = [name for name, value in values.items() if not isinstance(value, Tensor)]
     if others:
         raise WeightsError(

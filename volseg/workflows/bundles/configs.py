@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from configparser import Error, RawConfigParser
+from pathlib import Path
 from typing import Any
 
+from monai.bundle import ReferenceResolver
 from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
 from monai.utils import BundleProperty, BundlePropertyConfig
 
@@ -30,6 +33,15 @@ TRAPS = {
 }  # fmt: skip
 """What works with MONAI alone and fails in MONAI Label."""
 
+PLAIN = re.compile(r"[({](sys\.std(out|err)|[\w\s,'\":./-])*[)}]")
+
+HARMLESS_LOG = {
+    "class": re.compile(r"(logging\.)?(handlers\.)?\w+"),
+    "args": PLAIN,
+    "kwargs": PLAIN,
+}
+"""What ``logging.conf`` may hold; Python imports classes and evaluates arguments."""
+
 
 def judge_configs(bundle: Contents) -> Iterator[Finding]:
     """Judge ``train.json`` and ``inference.json``, and whether all files agree.
@@ -46,9 +58,12 @@ def judge_configs(bundle: Contents) -> Iterator[Finding]:
     for kind in ("train", "inference"):
         if kind in bundle.configs:
             yield from _judge_config(bundle, kind, bundle.configs[kind])
-    if all(_is_plain(config) for config in bundle.configs.values()):
-        for problem in contradictions(bundle.configs):
-            yield Finding("configs", problem)
+    for problem in contradictions(bundle.configs):
+        yield Finding("configs", problem)
+    for kind, config in bundle.others.items():
+        for line in foreign_code(config):
+            yield warning(f"configs/{kind}", f"runs code when it is used: {line}")
+    yield from _judge_log(bundle.root / "configs" / "logging.conf")
 
 
 def _judge_ids(
@@ -107,18 +122,38 @@ def _judge_config(bundle: Contents, kind: str, config: Mapping[str, Any]) -> Ite
 
 def _judge_value(file: str, key: str, value: str, present: Mapping[str, Any]) -> Iterator[Finding]:
     """Look at one text for what leads nowhere, or is a trap."""
-    if re.fullmatch(r"@\w+((::|#)\w+)*", value):
-        target = value[1:].replace("#", "::")
-        if target not in present:
+    for target in _references(value):
+        if target not in present and not target.startswith(("_meta_", "::")):
             yield Finding(file, f"{key} refers to {target}, which is not there")
-    elif value.startswith("%"):
+    if value.startswith("%"):
         yield warning(file, f"{key} copies {value}; a copy of transforms cannot be inverted")
     elif key.endswith("_target_") and value.rpartition(".")[2] == "Spacingd":
         text = "MONAI 1.6's Spacingd fails in MONAI Label; use volseg.data.spacing.IsolatedSpacingd"
         yield warning(file, f"{key} is {value}: {text}")
 
 
-def _is_plain(config: Mapping[str, Any]) -> bool:
-    """Tell whether the network stands in a configuration as a table, so that it can be compared."""
-    network = config.get("network_def", {})
-    return isinstance(network, Mapping) and isinstance(network.get("encoder", {}), Mapping)
+def _references(value: str) -> list[str]:
+    """Name what a text refers to, as MONAI would read it."""
+    if not value.startswith(("@", "$")):
+        return []
+    text = ReferenceResolver.normalize_id(value)
+    found = ReferenceResolver.match_refs_pattern(text)
+    return sorted(name for name in found if value[0] == "$" or f"@{name}" == text)
+
+
+def _judge_log(path: Path) -> Iterator[Finding]:
+    """Look for expressions, which Python's logging evaluates."""
+    if not path.is_file():
+        return
+    parser = RawConfigParser()
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, Error) as error:
+        said = " ".join(str(error).split())
+        yield Finding("configs/logging.conf", f"cannot be read: {said}")
+        return
+    for section in parser.sections():
+        for key, value in parser.items(section):
+            if key in HARMLESS_LOG and not HARMLESS_LOG[key].fullmatch(value):
+                text = f"runs code when it is used: {section}::{key} is {value}"
+                yield warning("configs/logging.conf", text)

@@ -46,11 +46,13 @@ class Contents:
         root: Its folder.
         configs: What could be read of ``metadata``, ``train`` and ``inference``.
         is_trusted: Whether its code may be run to build its network.
+        others: What could be read of other configurations, by the name of the file.
     """
 
     root: Path
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     is_trusted: bool = False
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def metadata(self) -> Mapping[str, Any]:

@@ -37,14 +37,26 @@ def judge_metadata(bundle: Contents) -> Iterator[Finding]:
         message = " ".join(error.message.split())
         yield Finding(FILE, f"{key + ': ' if key else ''}{message} (MONAI's schema)")
     changelog = metadata.get("changelog", {})
-    if isinstance(changelog, Mapping) and metadata.get("version") not in changelog:
+    if isinstance(changelog, Mapping) and metadata.get("version") not in list(changelog):
         yield Finding(FILE, f"changelog says nothing of version {metadata.get('version')!r}")
     packages = metadata.get("required_packages_version", {})
     needed = packages.get("volseg") if isinstance(packages, Mapping) else None
     if needed not in (None, __version__):
         yield warning(FILE, f"is for volseg {needed}; this is volseg {__version__}")
+    yield from _judge_channels(bundle)
     if bundle.segments:
         yield from _judge_segmentation(bundle)
+
+
+def _judge_channels(bundle: Contents) -> Iterator[Finding]:
+    """Count the channels that are named."""
+    for group in ("inputs", "outputs"):
+        for name, tensor in bundle.tensors(group).items():
+            named = bundle.channel_def(group, name)
+            if named and tensor.get("num_channels") != len(named):
+                number = tensor.get("num_channels")
+                text = f"{name} has {number!r} channels, and channel_def names {len(named)}"
+                yield Finding(FILE, text)
 
 
 def _judge_segmentation(bundle: Contents) -> Iterator[Finding]:

@@ -14,13 +14,11 @@ from volseg.networks.card import Card
 from volseg.networks.encoder import Encoder
 from volseg.networks.opening import read_card
 from volseg.networks.segmenter import Segmenter
-from volseg.networks.storage import read_state_dict, read_tensors
+from volseg.networks.storage import read_metadata, read_state_dict, read_tensors
 from volseg.networks.weights import load_encoder, load_segmenter
 from volseg.trust import foreign_code
+from volseg.workflows.bundles.files import PICKLES, judge_text
 from volseg.workflows.bundles.finding import Contents, Finding, warning
-
-PICKLES = (".bin", ".ckpt", ".pkl", ".pickle", ".pth", ".joblib", ".npy")
-"""Endings of files that may hold a program."""
 
 FACTS = ("channels", "spacing", "patch_size", "normalizer")
 """What a card and a configuration both state."""
@@ -36,14 +34,14 @@ def judge_weights(bundle: Contents) -> Iterator[Finding]:
         What is wrong.
     """
     folder = bundle.root / "models"
-    files = sorted(path for path in folder.glob("*") if path.is_file() and not path.is_symlink())
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     if not any((folder / name).is_file() for name in WEIGHTS):
         listed = (bundle.root / "large_files.yml").is_file()
         text = "holds no weights, only large_files.yml does" if listed else "holds no weights"
         yield warning("models", f"{text}; nothing can be segmented before it is trained")
     sound = True
     for path in files:
-        for finding in _judge_file(path):
+        for finding in _judge_file(path, path.relative_to(bundle.root).as_posix()):
             sound = sound and not finding.is_error
             yield finding
     if sound and files:
@@ -51,19 +49,29 @@ def judge_weights(bundle: Contents) -> Iterator[Finding]:
         yield from _judge_twins(folder / "model.safetensors", folder / "model.pt")
 
 
-def _judge_file(path: Path) -> Iterator[Finding]:
-    name = f"models/{path.name}"
+def _judge_file(path: Path, name: str) -> Iterator[Finding]:
     if path.suffix == ".ts":
         yield warning(name, "is TorchScript, a program; volseg does not use it")
     elif path.suffix in PICKLES:
         yield Finding(name, "may hold a program; save a plain state dict as *.pt, or *.safetensors")
     elif path.name == "resume.pt":
         yield Finding(name, "is the state of a training, which MONAI Label would offer; remove it")
-    elif path.suffix == ".pt":
+    elif path.suffix in (".pt", ".safetensors"):
         try:
-            read_state_dict(path)
+            yield from _judge_tensors(path, name)
         except VolsegError as error:
             yield Finding(name, _without(str(error), path))
+
+
+def _judge_tensors(path: Path, name: str) -> Iterator[Finding]:
+    """Read all tensors, and what is written beside them."""
+    tensors = read_state_dict(path) if path.suffix == ".pt" else read_tensors(path)
+    lost = [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if lost:
+        yield Finding(name, f"{lost[0]} is not finite (of {len(lost)} tensors); train it anew")
+    if path.suffix == ".safetensors":
+        for key, text in read_metadata(path)[0].items():
+            yield from judge_text(f"{name} {key}", text)
 
 
 def _judge_network(bundle: Contents) -> Iterator[Finding]:
