@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from volseg.transforms.resection.rand import RandResectiond
     from volseg.workflows.bundles.check import check_bundle
     from volseg.workflows.bundles.listing import list_bundles
+    from volseg.workflows.calibrate import calibrate
     from volseg.workflows.demo import demo
     from volseg.workflows.doctor import doctor
     from volseg.workflows.evaluate import evaluate
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from volseg.workflows.pretrain import pretrain
     from volseg.workflows.probe import probe
     from volseg.workflows.resect import resect
+    from volseg.workflows.review import review
     from volseg.workflows.segment import segment
     from volseg.workflows.training import TrainingOptions
 
@@ -34,6 +36,7 @@ __all__ = [
     "Segmenter",
     "TrainingOptions",
     "VolsegError",
+    "calibrate",
     "check_bundle",
     "demo",
     "doctor",
@@ -48,6 +51,7 @@ __all__ = [
     "pretrain",
     "probe",
     "resect",
+    "review",
     "segment",
 ]
 

@@ -14,6 +14,7 @@ from types import ModuleType
 from volseg import __version__
 from volseg.cli import (
     bundle,
+    calibrate,
     demo,
     doctor,
     evaluate,
@@ -24,6 +25,7 @@ from volseg.cli import (
     pretrain,
     probe,
     resect,
+    review,
     segment,
 )
 from volseg.cli.options import add_common
@@ -35,6 +37,8 @@ COMMANDS: tuple[ModuleType, ...] = (
     finetune,
     segment,
     evaluate,
+    calibrate,
+    review,
     resect,
     extent,
     grade,
