@@ -11,6 +11,7 @@ from volseg.cli.main import main
 from volseg.data.cases import find_cases
 from volseg.errors import DataError
 from volseg.workflows.calibrate import calibrate
+from volseg.workflows.lesions import Criterion, evaluate_lesions
 from volseg.workflows.review import review
 
 
@@ -104,3 +105,24 @@ def test_masks_without_maps_and_with_different_ones_are_refused(folder):
     (folder / "masks" / "case_1_probabilities.nii.gz").unlink()
     with pytest.raises(DataError, match="maps of different kinds"):
         review(folder / "masks", folder / "r.csv")
+
+
+def test_lesions_are_counted_and_scored_by_their_probabilities(folder, capsys):
+    write_case(folder, "case_4", 0.95, shift=4)  # a fifth is covered
+    command = ["evaluate", str(folder / "masks"), str(folder / "truth"), "--lesions"]
+    assert main([*command, "--overlap", "0.5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [case["lesions"][0]["found"] for case in found["cases"]] == [True] * 3 + [False] * 2
+    assert found["sensitivity"]["mean"] == pytest.approx(0.6)
+    assert found["false_positives_per_case"]["mean"] == 0
+    assert found["froc"]["mean"] == pytest.approx(0.6)
+    (folder / "masks" / "case_0_probabilities.nii.gz").unlink()
+    plain = evaluate_lesions(folder / "masks", folder / "truth")
+    assert plain.detection.sensitivity.mean == 1
+    assert "no FROC: it takes maps" in plain.table()
+    (folder / "masks" / "case_0.nii.gz").unlink()
+    again = evaluate_lesions(folder / "masks", folder / "truth")
+    assert again.missed == {"case_0": "no prediction"}
+    assert again.detection.sensitivity.mean == pytest.approx(0.8)
+    with pytest.raises(DataError, match="use a share from 0 to 1"):
+        Criterion(overlap=2)
