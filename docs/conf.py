@@ -59,6 +59,8 @@ VERBS = [
     "finetune",
     "segment",
     "evaluate",
+    "calibrate",
+    "review",
     "extent",
     "grade",
     "resect",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from volseg.workflows.bundles.listing import list_bundles
     from volseg.workflows.bundles.new import new_bundle
     from volseg.workflows.bundles.pack import pack_bundle
+    from volseg.workflows.calibrate import calibrate
     from volseg.workflows.demo import demo
     from volseg.workflows.doctor import doctor
     from volseg.workflows.evaluate import evaluate
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from volseg.workflows.pretrain import pretrain
     from volseg.workflows.probe import probe
     from volseg.workflows.resect import resect
+    from volseg.workflows.review import review
     from volseg.workflows.robustness import robustness
     from volseg.workflows.segment import segment
     from volseg.workflows.training import TrainingOptions
@@ -41,6 +43,7 @@ __all__ = [
     "Segmenter",
     "TrainingOptions",
     "VolsegError",
+    "calibrate",
     "check_bundle",
     "demo",
     "doctor",
@@ -60,6 +63,7 @@ __all__ = [
     "pretrain",
     "probe",
     "resect",
+    "review",
     "robustness",
     "segment",
     "train_anomaly",

@@ -45,6 +45,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--tolerance", metavar="MM", type=float, default=1.0, help="of surface Dice (default: 1)"
     )
+    _add_lesions(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     return parser
 
@@ -57,6 +58,14 @@ def run(args: argparse.Namespace) -> int:
     if args.predictions.suffix == ".csv":
         graded = evaluate_grades(args.predictions, args.references, seed=args.seed)
         return report(args, graded, graded.table(), is_good=graded.is_complete)
+    if args.lesions is not None:
+        from volseg.workflows.lesions import Criterion, evaluate_lesions
+
+        what = Criterion(args.lesions, args.overlap, args.least_ml)
+        counted = evaluate_lesions(
+            args.predictions, args.references, what, args.groups, seed=args.seed
+        )
+        return report(args, counted, counted.table(), is_good=counted.is_complete)
     found = evaluate(
         args.predictions,
         args.references,
@@ -67,6 +76,32 @@ def run(args: argparse.Namespace) -> int:
         regions=Regions(dict(args.regions), dict(args.relabel)),
     )
     return report(args, found, found.table(), is_good=found.is_complete)
+
+
+def _add_lesions(parser: argparse.ArgumentParser) -> None:
+    """Add what counts as a lesion."""
+    lesions = parser.add_argument_group("lesion by lesion")
+    lesions.add_argument(
+        "--lesions",
+        metavar="VALUE",
+        type=int,
+        nargs="*",
+        help="count connected lesions of these label values together (default: all but 0), instead"
+        " of scoring classes; with FROC if maps of probabilities lie beside the masks",
+    )
+    lesions.add_argument(
+        "--overlap",
+        metavar="SHARE",
+        type=float,
+        default=0.0,
+        help="share of a lesion that must be covered to count as found (default: 0, one voxel)",
+    )
+    lesions.add_argument(
+        "--least-ml", metavar="ML", type=float, default=0.0, help="leave out smaller lesions"
+    )
+    lesions.add_argument(
+        "--groups", metavar="CSV", type=Path, help="a table with the columns case and group"
+    )
 
 
 def _parse(name: str) -> Callable[[str], Any]:

@@ -12,7 +12,7 @@ SCHEDULES = ("scratch", "warmup", "sawtooth", "llrd", "frozen")
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Describe the subcommand."""
-    text = "train a segmenter, from a pretrained encoder or from scratch"
+    text = "train a segmenter or classifier, from a pretrained encoder or from scratch"
     parser: argparse.ArgumentParser = subparsers.add_parser("finetune", help=text, description=text)
     add_bundle(parser)
     add_training(parser, "those of a data set or of a network")
@@ -34,6 +34,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         choices=SCHEDULES,
         help="learning-rate schedule (default: the bundle's)",
     )
+    _add_curve(parser)
     parser.add_argument(
         "--split",
         metavar="FILE",
@@ -46,20 +47,45 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
     from volseg.bundle import Bundle
+    from volseg.errors import DataError
     from volseg.presets import preset_overrides
     from volseg.workflows.finetune import finetune
 
     bundle = Bundle.find(args.bundle, is_trusted=args.trust)
     presets = preset_overrides(bundle.root, args.presets)
+    overrides = {**presets, **dict(args.overrides)}
+    options = training_options(args)
+    if args.cases is not None:
+        from volseg.workflows.label_curve import Curve, label_curve
 
+        seeds = 3 if args.seeds is None else args.seeds
+        curve = Curve(args.cases, seeds, args.encoder, args.schedule, overrides, args.split)
+        return report(args, label_curve(args.data, args.output, bundle, curve, options))
+    if args.seeds is not None:
+        raise DataError("--seeds goes with --cases; --seed N is the seed of one training")
     result = finetune(
         args.data,
         args.output,
         bundle,
         encoder=args.encoder,
         schedule=args.schedule,
-        overrides={**presets, **dict(args.overrides)},
+        overrides=overrides,
         split=args.split,
-        options=training_options(args),
+        options=options,
     )
     return report(args, result)
+
+
+def _add_curve(parser: argparse.ArgumentParser) -> None:
+    """Add what makes a label-efficiency curve of a training."""
+    parser.add_argument(
+        "--cases",
+        metavar="N",
+        type=int,
+        nargs="+",
+        help="train with so few labelled cases, again and again, beside the same from scratch, and"
+        " draw the curve; 0 means all",
+    )
+    parser.add_argument(
+        "--seeds", metavar="K", type=int, help="seeds for each number of cases (default: 3)"
+    )

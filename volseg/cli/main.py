@@ -15,6 +15,7 @@ from volseg import __version__
 from volseg.cli import (
     anomaly,
     bundle,
+    calibrate,
     demo,
     doctor,
     evaluate,
@@ -25,6 +26,7 @@ from volseg.cli import (
     pretrain,
     probe,
     resect,
+    review,
     robustness,
     segment,
 )
@@ -37,6 +39,8 @@ COMMANDS: tuple[ModuleType, ...] = (
     finetune,
     segment,
     evaluate,
+    calibrate,
+    review,
     resect,
     extent,
     grade,

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from math import isfinite
 from pathlib import Path
 from typing import Any

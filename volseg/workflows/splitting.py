@@ -1,7 +1,9 @@
 """Which cases train and which validate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from volseg.bundle import Bundle, is_bundle
 from volseg.data.cases import Case
@@ -58,6 +60,31 @@ def divide(cases: Sequence[Case]) -> Split:
     """
     parts = divide_cases(cases)
     return {part: [case.name for case in members] for part, members in parts.items()}
+
+
+def choose_cases(
+    training: Sequence[str], groups: Mapping[str, str], count: int, seed: int
+) -> list[str]:
+    """Choose labelled cases: whole groups in random order, until there are enough.
+
+    Args:
+        training: Names of the cases to choose from.
+        groups: Group of each case.
+        count: How many; 0 means all. The last group may be cut.
+        seed: Of the order; with one seed fewer cases are among more.
+
+    Returns:
+        The cases.
+
+    Examples:
+        >>> choose_cases(["a", "b", "c", "d"], {"a": "1", "b": "1", "c": "2", "d": "2"}, 3, seed=0)
+        ['c', 'd', 'a']
+    """
+    names = sorted({groups.get(case, case) for case in training})
+    random = np.random.default_rng(seed)
+    order = {names[place]: rank for rank, place in enumerate(random.permutation(len(names)))}
+    ordered = sorted(training, key=lambda case: order[groups.get(case, case)])
+    return ordered[: count or None]
 
 
 def _find(given: str | Path) -> Path:

@@ -1,6 +1,7 @@
 """One value of the header of a series, such as the scanner's maker."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,6 @@ def _of_series(series: Path, keyword: str) -> str | None:
 def _text(value: Any) -> str | None:
     if value is None or value == "":
         return None
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, str):  # pydicom has its own lists
         return "\\".join(map(str, value))
     return str(value)

@@ -1,0 +1,280 @@
+"""How much pretraining helps with few labels: fine-tuned against the same schedule from scratch.
+
+For each number of labelled cases and each seed both arms see the same cases, steps and draws; the
+last weights are scored on all validation cases, and nothing is selected. The cases of a smaller
+number are among those of a larger one with the same seed.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from volseg.bundle import Bundle
+from volseg.data.cases import find_cases
+from volseg.engines import distributed
+from volseg.engines.log import MetricsFile
+from volseg.engines.segment import KEY_METRIC
+from volseg.errors import DataError
+from volseg.evaluation.curves import Comparison, Point, Run, compare_arms, summarise_runs
+from volseg.networks.storage import write_atomically
+from volseg.networks.weights import load_segmenter
+from volseg.workflows.finetune import finetune, trainable_cases
+from volseg.workflows.page import Table
+from volseg.workflows.probe import require_probe_extra
+from volseg.workflows.record import recording, write_record
+from volseg.workflows.splitting import Split, choose_cases, divide, fitting_split
+from volseg.workflows.training import TrainingOptions
+
+logger = logging.getLogger(__name__)
+
+LOG, RESULTS, PAGE = "runs.jsonl", "curve.json", "report.html"
+PRETRAINED, SCRATCH = "pretrained", "scratch"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Which runs there are.
+
+    Args:
+        counts: Numbers of labelled cases; 0 means all.
+        seeds: How many seeds.
+        encoder: Weights of a pretrained encoder; `None`: only from scratch.
+        schedule: As for `volseg.workflows.finetune.finetune`; the same for both arms.
+        overrides: Values of the bundle's ``train.json`` to change, by key.
+        split: As for `volseg.workflows.finetune.finetune`.
+    """
+
+    counts: Sequence[int]
+    seeds: int = 3
+    encoder: str | Path | None = None
+    schedule: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    split: str | Path | None = None
+
+    @property
+    def arms(self) -> dict[str, str | Path | None]:
+        """Give the start of each arm."""
+        arms: dict[str, str | Path | None] = {SCRATCH: None}
+        return arms if self.encoder is None else {**arms, PRETRAINED: self.encoder}
+
+
+@dataclass(frozen=True)
+class CurveResult:
+    """What was found.
+
+    Args:
+        runs: Every run.
+        points: Mean Dice of each arm at each number of cases.
+        comparisons: Pretrained minus scratch at each number of cases.
+        output: Folder of the results.
+    """
+
+    runs: Sequence[Run]
+    points: Sequence[Point]
+    comparisons: Sequence[Comparison]
+    output: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """Give everything as plain values."""
+        return {
+            "points": [point.to_json() for point in self.points],
+            "differences": [each.to_json() for each in self.comparisons],
+            "runs": [run.to_json() for run in self.runs],
+            "output": str(self.output),
+        }
+
+    def table(self) -> Table:
+        """Lay out the curve, one row a number of cases."""
+        arms = list(dict.fromkeys(point.arm for point in self.points))
+        rows = []
+        for cases in sorted({point.cases for point in self.points}):
+            here = {point.arm: point for point in self.points if point.cases == cases}
+            gain = next((each for each in self.comparisons if each.cases == cases), None)
+            rows.append(
+                [
+                    str(cases),
+                    *(str(here[arm]) if arm in here else "-" for arm in arms),
+                    "-" if gain is None else str(gain),
+                    ", ".join(str(here[arm].zero_runs) for arm in arms if arm in here),
+                ]
+            )
+        heads = ["labelled cases", *arms, "difference", "runs with a class of Dice 0"]
+        return Table(heads, rows)
+
+    def __str__(self) -> str:
+        """Give the table, and where the rest is."""
+        return f"{self.table().to_text()}\n\nwrote {self.output / PAGE}"
+
+
+def label_curve(
+    data: str | Path,
+    output: str | Path,
+    bundle: str | Path | Bundle,
+    curve: Curve,
+    options: TrainingOptions | None = None,
+) -> CurveResult:
+    """Fine-tune with few labels, again and again, beside the same from scratch.
+
+    Each run is kept in ``runs/`` and a line of ``runs.jsonl``; beside them stand ``curve.json``,
+    ``report.html`` and ``run.json``. With ``resume`` finished runs are not done again.
+
+    Args:
+        data: As for `volseg.workflows.finetune.finetune`.
+        output: Folder of the results.
+        bundle: A segmentation bundle.
+        curve: Which runs there are.
+        options: Device and what to do about earlier runs; its seed is the first one.
+
+    Returns:
+        The curve.
+
+    Raises:
+        DataError: If the numbers of cases cannot be, or the output is taken.
+    """
+    found, folder, how = Bundle.find(bundle), Path(output), options or TrainingOptions()
+    require_probe_extra()
+    found.classes()  # refuses what does not segment
+    log = MetricsFile(folder / LOG)
+    if log.path.exists() and not (how.resume or how.overwrite):
+        raise DataError(f"{log.path} exists already; add --resume or --overwrite")
+    if how.overwrite and not how.resume:
+        log.path.unlink(missing_ok=True)
+    split, groups = _find_split(data, found, curve)
+    settings = {
+        "data": str(data),
+        "bundle": str(found.root),
+        **{key: str(value) for key, value in vars(curve).items()},
+    }
+    inputs = [] if curve.encoder is None else [Path(curve.encoder)]
+    place = distributed.device(how.device)
+    with recording(folder, "finetune", settings, inputs, place) as record:
+        _do_runs(data, found, curve, split, groups, log, how)
+        result = _sum_up(log, groups, folder, curve)
+        write_record(folder / RESULTS, result.to_json())
+        _write_page(result)
+        record["results"] = {"runs": len(result.runs), "curve": RESULTS, "report": PAGE}
+    return result
+
+
+def _find_split(data: str | Path, bundle: Bundle, curve: Curve) -> tuple[Split, dict[str, str]]:
+    config = bundle.raw_config("train", curve.overrides)
+    is_optional = config.get("optional_channels") is True
+    channels = config.get("channels", ())
+    every = find_cases(data, None, channels, optional_channels=is_optional)
+    cases, _ = trainable_cases(every, bundle)
+    if not cases:
+        raise DataError(f"{data} holds no labelled case; fine-tuning needs labels")
+    split = fitting_split(cases, bundle, curve.split) or divide(cases)
+    most = len(split["training"])
+    if curve.seeds < 1 or not curve.counts or min(curve.counts) < 0 or max(curve.counts) > most:
+        raise DataError(
+            f"{list(curve.counts)} cases with {curve.seeds} seed(s): use numbers from 1 to {most},"
+            " the training cases, or 0 for all of them, and at least one seed"
+        )
+    return split, {case.name: case.group or case.name for case in cases}
+
+
+def _do_runs(
+    data: str | Path,
+    bundle: Bundle,
+    curve: Curve,
+    split: Split,
+    groups: Mapping[str, str],
+    log: MetricsFile,
+    how: TrainingOptions,
+) -> None:
+    folder = log.path.parent
+    done = {record["name"] for record in log.read()}
+    first = how.seed or 0
+    for count in curve.counts:
+        for seed in range(first, first + curve.seeds):
+            chosen = choose_cases(split["training"], groups, count, seed)
+            path = folder / "splits" / f"n{len(chosen)}_s{seed}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            parts = {"training": chosen, "validation": split["validation"]}
+            write_atomically(path, json.dumps(parts, indent=1).encode())
+            for arm, encoder in curve.arms.items():
+                name = f"{arm}_n{len(chosen)}_s{seed}"
+                if name in done:
+                    continue
+                done.add(name)
+                logger.info("%s", name)
+                one = replace(curve, split=path, encoder=encoder)
+                run = folder / "runs" / name
+                log.append(_do_run(data, bundle, one, run, replace(how, seed=seed)))
+
+
+def _do_run(
+    data: str | Path, bundle: Bundle, one: Curve, output: Path, how: TrainingOptions
+) -> dict[str, Any]:
+    """Train once, and score the last weights case by case."""
+    began = perf_counter()
+    is_known = "val_interval" in bundle.raw_config("train")
+    last_only = {"val_interval": 10**9} if is_known else {}  # the last epoch is always validated
+    finetune(
+        data,
+        output,
+        bundle,
+        encoder=one.encoder,
+        schedule=one.schedule,
+        overrides={**last_only, **one.overrides},
+        split=one.split,
+        options=how,
+    )
+    seconds = round(perf_counter() - began, 1)
+    dice = score_run(output, data, how.device)
+    (output / "train" / "resume.pt").unlink(missing_ok=True)  # the run is over
+    last = MetricsFile(output / "train" / "metrics.jsonl").read()[-1]
+    arm, cases, seed = output.name.split("_")
+    return {
+        "name": output.name,
+        "arm": arm,
+        "cases": int(cases[1:]),
+        "seed": int(seed[1:]),
+        "steps": last["step"],
+        "seconds": seconds,
+        "dice": dice,
+    }
+
+
+def score_run(run: Path, data: str | Path, device: str) -> dict[str, list[float]]:
+    """Score the last weights of a run on its validation cases.
+
+    Args:
+        run: Folder of the run.
+        data: The cases.
+        device: Where to compute.
+
+    Returns:
+        Dice of each class by case, on the preprocessed grid; `nan` where the reference lacks it.
+    """
+    bundle = Bundle(run.resolve(), is_trusted=True)  # volseg has just written it
+    where = {"dataset_dir": str(Path(data).resolve()), "device": device}
+    config = bundle.config("train", where)
+    evaluator = config.get_parsed_content("validate::evaluator")
+    network = config.get_parsed_content("network")
+    load_segmenter(network, bundle.root / "models" / "model.safetensors")
+    with torch.no_grad():
+        evaluator.run()
+    details = evaluator.state.metric_details[KEY_METRIC].tolist()
+    names = json.loads((bundle.root / "configs" / "split.json").read_text())["validation"]
+    return dict(zip(names, details, strict=True))
+
+
+def _sum_up(log: MetricsFile, groups: Mapping[str, str], folder: Path, curve: Curve) -> CurveResult:
+    runs = [Run.from_json(record) for record in log.read()]
+    points = summarise_runs(runs, groups)
+    comparisons = compare_arms(runs, groups, PRETRAINED, SCRATCH) if curve.encoder else []
+    return CurveResult(runs, points, comparisons, folder)
+
+
+def _write_page(result: CurveResult) -> None:
+    from volseg.workflows.curve_report import write_report
+
+    write_report(result.output / PAGE, result)
