@@ -3,23 +3,22 @@
 import numpy as np
 import pytest
 
-from volseg.evaluation.robustness import (
+from volseg.evaluation.outcomes import (
     UNCHANGED,
     Condition,
     Measure,
     Outcome,
     Outcomes,
-    effects,
-    shift_results,
     worst_outcomes,
 )
+from volseg.evaluation.robustness import effects, shift_results
 
 CASES = ("a", "b", "c")
 
 
 def outcome(arm, case, condition, dice, *, before=0.9, run=0, volume=2.0):
-    measure = Measure(dice, dice, volume, before, before, 2.0)
-    return Outcome(arm, run, case, condition, {"tumour": measure})
+    now, then = Measure(dice, dice, volume), Measure(before, before, 2.0)
+    return Outcome(arm, run, case, condition, {"tumour": now}, {"tumour": then})
 
 
 def study(arm, *losses):

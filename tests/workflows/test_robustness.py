@@ -14,7 +14,7 @@ from tests.workflows.bundles.conftest import NAME, NETWORK, PATCH, edit, write_w
 from volseg.cli.main import main
 from volseg.data.case import Case
 from volseg.errors import BundleError, DataError
-from volseg.evaluation.robustness import Condition
+from volseg.evaluation.outcomes import Condition
 from volseg.evaluation.shifts.ladder import choose_shifts
 from volseg.workflows.robustness import RobustnessOptions, robustness
 from volseg.workflows.robustness_cases import measure_case, read_subject
@@ -47,9 +47,9 @@ def test_a_darker_scan_loses_the_class_that_falls_below_the_threshold(subject):
     assert found[Condition()].mean("dice") == 1
     # 130 - 40 is background, 250 - 40 still white
     darker = found[Condition("HU offset", -40)]
-    assert {name: each.dice for name, each in darker.measures.items()} == {"grey": 0, "white": 1}
-    assert (darker.drop, darker.measures["grey"].volume_ml) == (0.5, 0)
-    assert darker.measures["grey"].volume_ml_before == pytest.approx(3 * 4 * 4 * 2 / 1000)
+    assert {name: each.dice for name, each in darker.now.items()} == {"grey": 0, "white": 1}
+    assert (darker.drop, darker.now["grey"].volume_ml) == (0.5, 0)
+    assert darker.before["grey"].volume_ml == pytest.approx(3 * 4 * 4 * 2 / 1000)
     assert found[Condition("HU offset", -20)].drop == 0
 
 
@@ -57,10 +57,11 @@ def test_what_a_crop_has_cut_off_counts_neither_before_nor_after(subject):
     found = measured(subject, "field of view")
     for condition, each in found.items():
         assert each.drop == 0
-        for measure in each.measures.values():
-            assert measure.volume_ml == measure.volume_ml_before
-            if condition.shift:
-                assert measure.dice == 1 or np.isnan(measure.dice)
+        assert {name: measure.volume_ml for name, measure in each.now.items()} == {
+            name: measure.volume_ml for name, measure in each.before.items()
+        }
+        for measure in each.now.values():
+            assert measure.dice == 1 or (condition.shift and np.isnan(measure.dice))
 
 
 def test_a_turned_scan_is_scored_where_the_case_lies(subject):

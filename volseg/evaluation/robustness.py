@@ -1,96 +1,29 @@
 """What changes of the acquisition do to segmentations: drops, their spread, and two arms compared.
 
 The protocol follows Jiang, Rangnekar and Veeraraghavan 2024 (https://arxiv.org/abs/2405.08657),
-who stratify by kernel, thickness and contrast; here each case is also its own control. An *arm* is
-one way of making a network, its *runs* are networks made so with other seeds. The *drop* of a case
-is its score unchanged minus its score under the shift, both on the voxels that both scans show.
+who stratify by kernel, thickness and contrast; here each case is also its own control.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan, nan
-from typing import Any
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
 
 from volseg.evaluation.hierarchical import Comparison, compare_runs, run_intervals
 from volseg.evaluation.intervals import Interval
+from volseg.evaluation.outcomes import Condition, Outcomes
 from volseg.evaluation.repeatability import (
     Agreement,
     limits_of_agreement,
     within_subject_variation,
 )
 
+SCORES, VOLUME = ("dice", "surface_dice"), "volume_ml"
+
 FAILED = 0.1
 """A case of which less Dice is left was not found."""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A shift at one strength.
-
-    Args:
-        shift: Name of the shift; empty for the unchanged scan.
-        strength: How strong.
-    """
-
-    shift: str = ""
-    strength: float = 0.0
-
-
-UNCHANGED = Condition()
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What one network says of one class in one scan, and what it said of it unchanged.
-
-    Args:
-        dice: Dice overlap; `nan` where neither map has the class.
-        surface_dice: Surface Dice.
-        volume_ml: Volume of the segmentation on the voxels that both scans show.
-        dice_before: Dice of the unchanged scan on the same voxels.
-        surface_dice_before: Surface Dice, likewise.
-        volume_ml_before: Volume, likewise.
-    """
-
-    dice: float
-    surface_dice: float
-    volume_ml: float
-    dice_before: float
-    surface_dice_before: float
-    volume_ml_before: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one run says of one case under one condition.
-
-    Args:
-        arm: Number of the arm.
-        run: Number of the run within it.
-        case: Name of the case.
-        condition: The condition.
-        measures: What it says of each class, by name.
-    """
-
-    arm: int
-    run: int
-    case: str
-    condition: Condition
-    measures: dict[str, Measure]
-
-    def mean(self, name: str) -> float:
-        """Give the mean of a measure over the classes that have it."""
-        values = [getattr(each, name) for each in self.measures.values()]
-        known = [value for value in values if not isnan(value)]
-        return float(np.mean(known)) if known else nan
-
-    @property
-    def drop(self) -> float:
-        """Give the mean loss of Dice over the classes."""
-        return self.mean("dice_before") - self.mean("dice")
 
 
 @dataclass(frozen=True)
@@ -138,54 +71,6 @@ class ShiftResult:
     comparison: Comparison | None = None
 
 
-class Outcomes:
-    """All outcomes, as tables of runs, cases and conditions.
-
-    Args:
-        outcomes: In any order; what is missing is `nan`.
-        groups: Group of each case, by name; cases without one are their own.
-    """
-
-    def __init__(self, outcomes: Sequence[Outcome], groups: dict[str, str] | None = None) -> None:
-        self.outcomes = list(outcomes)
-        self.cases = sorted({each.case for each in outcomes})
-        self.conditions = list(dict.fromkeys(each.condition for each in outcomes))
-        self.classes = list(dict.fromkeys(n for each in outcomes for n in each.measures))
-        self.num_arms = 1 + max((each.arm for each in outcomes), default=0)
-        self.groups = [(groups or {}).get(case, case) for case in self.cases]
-
-    @property
-    def shifts(self) -> list[str]:
-        """List the shifts in the order in which they were tried."""
-        names = (each.shift for each in self.conditions)
-        return [name for name in dict.fromkeys(names) if name]
-
-    def of_shift(self, shift: str) -> list[int]:
-        """Find the conditions of a shift."""
-        return [n for n, each in enumerate(self.conditions) if each.shift == shift]
-
-    def table(self, arm: int, name: str, label: str | None = None) -> NDArray[np.float64]:
-        """Lay a measure out.
-
-        Args:
-            arm: Number of the arm.
-            name: Name of the measure, or ``drop``, ``surface_drop``.
-            label: One class; `None`: the mean over classes.
-
-        Returns:
-            One number a run, case and condition, ``(R, C, Q)``.
-        """
-        own = [each for each in self.outcomes if each.arm == arm]
-        runs = 1 + max((each.run for each in own), default=0)
-        table = np.full((runs, len(self.cases), len(self.conditions)), np.nan)
-        case_at = {case: place for place, case in enumerate(self.cases)}
-        condition_at = {each: place for place, each in enumerate(self.conditions)}
-        for each in own:
-            place = each.run, case_at[each.case], condition_at[each.condition]
-            table[place] = _value(each, name, label)
-        return table
-
-
 def effects(outcomes: Outcomes, seed: int = 0) -> list[Effect]:
     """Sum up every condition for every arm.
 
@@ -198,8 +83,8 @@ def effects(outcomes: Outcomes, seed: int = 0) -> list[Effect]:
     """
     found = []
     for arm in range(outcomes.num_arms):
-        names = ("dice", "surface_dice", "drop", "surface_drop")
-        tables = {name: outcomes.table(arm, name) for name in names}
+        tables = {name: outcomes.table(arm, name) for name in SCORES}
+        tables |= {f"{name} lost": outcomes.loss(arm, name) for name in SCORES}
         intervals = {
             name: run_intervals(table, outcomes.groups, seed=seed) for name, table in tables.items()
         }
@@ -210,7 +95,7 @@ def effects(outcomes: Outcomes, seed: int = 0) -> list[Effect]:
                 Effect(
                     arm,
                     condition,
-                    *(intervals[name][place] for name in names),
+                    *(each[place] for each in intervals.values()),
                     quartiles=_quartiles(scores),
                     failures=float((scores < FAILED).mean()) if len(scores) else nan,
                     volumes=_agreements(outcomes, arm, place),
@@ -248,43 +133,9 @@ def shift_results(outcomes: Outcomes, seed: int = 0) -> list[ShiftResult]:
     ]
 
 
-def worst_outcomes(outcomes: Outcomes, count: int) -> list[Outcome]:
-    """Find the largest drops, each case and each shift once.
-
-    Args:
-        outcomes: What was measured.
-        count: How many to give at most.
-
-    Returns:
-        The outcomes, the worst first.
-    """
-    changed = [each for each in outcomes.outcomes if each.condition != UNCHANGED]
-    ranked = sorted((each for each in changed if not isnan(each.drop)), key=lambda each: -each.drop)
-    chosen: list[Outcome] = []
-    for each in ranked:
-        is_new = all(
-            each.case != other.case and each.condition.shift != other.condition.shift
-            for other in chosen
-        )
-        if is_new and len(chosen) < count:
-            chosen.append(each)
-    return chosen
-
-
-def _value(outcome: Outcome, name: str, label: str | None) -> float:
-    if label is not None:
-        measure: Any = outcome.measures.get(label)
-        return nan if measure is None else float(getattr(measure, name))
-    if name == "drop":
-        return outcome.drop
-    if name == "surface_drop":
-        return outcome.mean("surface_dice_before") - outcome.mean("surface_dice")
-    return outcome.mean(name)
-
-
 def _mean_drops(outcomes: Outcomes, arm: int, shifts: Sequence[str]) -> NDArray[np.float64]:
     """Give each case's mean drop over the strengths of each shift, ``(R, C, shifts)``."""
-    drops = outcomes.table(arm, "drop")
+    drops = outcomes.loss(arm, "dice")
     return np.stack([drops[:, :, outcomes.of_shift(shift)].mean(axis=2) for shift in shifts], -1)
 
 
@@ -298,8 +149,8 @@ def _agreements(outcomes: Outcomes, arm: int, place: int) -> dict[str, Agreement
     found = {}
     for label in outcomes.classes:
         pair = [
-            outcomes.table(arm, name, label)[:, :, place].ravel()
-            for name in ("volume_ml_before", "volume_ml")
+            outcomes.table(arm, VOLUME, label, is_before=is_before)[:, :, place].ravel()
+            for is_before in (True, False)
         ]
         found[label] = limits_of_agreement(pair[0], pair[1])
     return found
@@ -311,8 +162,8 @@ def _variation(outcomes: Outcomes, arm: int, shift: str) -> dict[str, float]:
     places = outcomes.of_shift(shift)
     for label in outcomes.classes:
         after, before = (
-            outcomes.table(arm, name, label)[:, :, places]
-            for name in ("volume_ml", "volume_ml_before")
+            outcomes.table(arm, VOLUME, label, is_before=is_before)[:, :, places]
+            for is_before in (False, True)
         )
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = np.where(before > 0, after / before, np.nan)

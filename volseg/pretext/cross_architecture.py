@@ -208,9 +208,7 @@ def correlate(own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         [1.0, 1.0]
     """
     centred = (rows - rows.mean(dim=0) for rows in (own, other))
-    first, second = (
-        rows / (rows.square().mean(dim=0) + VARIANCE_FLOOR).sqrt() for rows in centred
-    )
+    first, second = (rows / (rows.square().mean(dim=0) + VARIANCE_FLOOR).sqrt() for rows in centred)
     correlation = first.t() @ second / len(own)
     like = correlation.diagonal()
     unlike = correlation - torch.diag(like)

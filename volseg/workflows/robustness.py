@@ -15,16 +15,8 @@ from volseg.data.splits import read_split
 from volseg.engines import distributed
 from volseg.errors import BundleError, DataError, VolsegError
 from volseg.evaluation.metrics import TOLERANCE
-from volseg.evaluation.robustness import (
-    UNCHANGED,
-    Effect,
-    Outcome,
-    Outcomes,
-    ShiftResult,
-    effects,
-    shift_results,
-    worst_outcomes,
-)
+from volseg.evaluation.outcomes import UNCHANGED, Outcome, Outcomes, worst_outcomes
+from volseg.evaluation.robustness import Effect, ShiftResult, effects, shift_results
 from volseg.evaluation.shifts.ladder import choose_shifts
 from volseg.evaluation.shifts.shift import Shift
 from volseg.evaluation.strata import Stratification, read_strata, stratify

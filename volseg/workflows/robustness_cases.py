@@ -13,17 +13,17 @@ from volseg.data.reading import read_source, source_of
 from volseg.data.scan import Scan
 from volseg.data.volumes import require_same_grid
 from volseg.errors import DataError
-from volseg.evaluation.metrics import Score, score_classes
+from volseg.evaluation.metrics import score_classes
+from volseg.evaluation.outcomes import UNCHANGED, Condition, Measure, Outcome
 from volseg.evaluation.pairs import read_labels
-from volseg.evaluation.robustness import UNCHANGED, Condition, Measure, Outcome
 from volseg.evaluation.shifts.grids import seen
 from volseg.evaluation.shifts.shift import Shift
 from volseg.inference.predictor import Predictor
 
 Labels = NDArray[np.integer]
 
-Scores = dict[str, tuple[Score, float]]
-"""Score and volume in mL of each class, by name."""
+Measures = dict[str, Measure]
+"""What is said of each class, by name."""
 
 Runs = Sequence[Sequence[Predictor]]
 """The predictors of each run of each arm."""
@@ -121,8 +121,7 @@ def measure_case(
     everywhere = np.ones(subject.reference.shape, dtype=bool)
     whole = {place: scorer.score(before[place], everywhere) for place in places}
     for place in places:
-        measures = _measures(whole[place], whole[place])
-        yield Outcome(*place, subject.name, UNCHANGED, measures)
+        yield Outcome(*place, subject.name, UNCHANGED, whole[place], whole[place])
     for shift in shifts:
         for strength in shift.strengths:
             scans = subject.changed(shift, strength, seed)
@@ -132,8 +131,9 @@ def measure_case(
                 then = whole[arm, run]
                 if not visible.all():
                     then = scorer.score(before[arm, run], visible)
-                measures = _measures(scorer.score(labels, visible), then)
-                yield Outcome(arm, run, subject.name, Condition(shift.name, strength), measures)
+                now = scorer.score(labels, visible)
+                condition = Condition(shift.name, strength)
+                yield Outcome(arm, run, subject.name, condition, now, then)
 
 
 def segment(predictor: Predictor, subject: Subject, scans: Sequence[Scan]) -> Labels:
@@ -162,25 +162,12 @@ class _Scorer:
         self._tolerance = tolerance
         self._classes = {value: name for value, name in classes.items() if value}
 
-    def score(self, labels: Labels, visible: NDArray[np.bool_]) -> Scores:
-        """Give score and volume of each class on the visible voxels."""
+    def score(self, labels: Labels, visible: NDArray[np.bool_]) -> Measures:
+        """Measure each class on the visible voxels."""
         shown, truth = (np.where(visible, each, 0) for each in (labels, self._reference))
         scores = score_classes(shown, truth, self._spacing, self._classes, self._tolerance)
         sizes = {n: float((shown == v).sum() * self._voxel) for v, n in self._classes.items()}
-        return {name: (score, sizes[name]) for name, score in scores.items()}
-
-
-def _measures(now: Scores, then: Scores) -> dict[str, Measure]:
-    """Put what is said now beside what was said before."""
-    measures = {}
-    for name, (score, volume) in now.items():
-        before, volume_before = then[name]
-        measures[name] = Measure(
-            score.dice,
-            score.surface_dice,
-            volume,
-            before.dice,
-            before.surface_dice,
-            volume_before,
-        )
-    return measures
+        return {
+            name: Measure(score.dice, score.surface_dice, sizes[name])
+            for name, score in scores.items()
+        }

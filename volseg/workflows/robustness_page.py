@@ -9,7 +9,8 @@ import numpy as np
 from volseg.data.case import Case
 from volseg.data.scan import Scan, resample
 from volseg.evaluation.intervals import Interval
-from volseg.evaluation.robustness import UNCHANGED, Condition, Effect, Outcome, ShiftResult
+from volseg.evaluation.outcomes import UNCHANGED, Condition, Outcome
+from volseg.evaluation.robustness import Effect, ShiftResult
 from volseg.evaluation.shifts.shift import Shift
 from volseg.evaluation.strata import Stratification
 from volseg.inference.gallery.colours import colour_of
@@ -143,7 +144,8 @@ def drop_rows(shifts: Sequence[ShiftResult], names: Sequence[str]) -> list[list[
 
 def condition_rows(effects: Sequence[Effect], names: Sequence[str]) -> list[list[str]]:
     """Lay out every condition: scores, failures, and limits of agreement of the volumes."""
-    rows = [["arm", "shift", "strength", "Dice", "surface Dice", "drop", "not found", "volume, mL"]]
+    rows = [["arm", "shift", "strength", "Dice", "surface Dice", "drop", "surface drop"]]
+    rows[0] += ["not found", "volume, mL"]
     for each in effects:
         is_changed = each.condition != UNCHANGED
         volumes = [
@@ -158,6 +160,7 @@ def condition_rows(effects: Sequence[Effect], names: Sequence[str]) -> list[list
                 _interval(each.dice),
                 _interval(each.surface_dice),
                 _interval(each.drop) if is_changed else "",
+                _interval(each.surface_drop) if is_changed else "",
                 f"{each.failures:.0%}",
                 "; ".join(volumes) if is_changed else "",
             ]
@@ -202,7 +205,7 @@ def draw_outcome(study: Study, outcome: Outcome) -> str:
     changed = Scan(resample(scans[0], native.values.shape, native.affine, np.eye(4)), native.affine)
     captions = (
         "reference",
-        _said("unchanged", outcome.mean("dice_before")),
+        _said("unchanged", outcome.mean("dice", is_before=True)),
         _said(f"{shift.name} {outcome.condition.strength:g}", outcome.mean("dice")),
     )
     maps = (

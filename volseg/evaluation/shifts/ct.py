@@ -40,7 +40,7 @@ def noise(scan: Scan, deviation: float, seed: int) -> Scan:
     return _with(scan, scan.values + grain * (deviation / float(grain.std())))
 
 
-def smooth_kernel(scan: Scan, millimetres: float, _seed: int) -> Scan:
+def smooth_kernel(scan: Scan, millimetres: float) -> Scan:
     """Reconstruct with a softer kernel.
 
     Args:
@@ -53,7 +53,7 @@ def smooth_kernel(scan: Scan, millimetres: float, _seed: int) -> Scan:
     return _with(scan, _smooth(scan, millimetres))
 
 
-def sharp_kernel(scan: Scan, amount: float, _seed: int) -> Scan:
+def sharp_kernel(scan: Scan, amount: float) -> Scan:
     """Reconstruct with a sharper kernel, which lifts edges and noise alike.
 
     Args:
@@ -66,7 +66,7 @@ def sharp_kernel(scan: Scan, amount: float, _seed: int) -> Scan:
     return _with(scan, scan.values + amount * (scan.values - _smooth(scan, KERNEL)))
 
 
-def offset(scan: Scan, units: float, _seed: int) -> Scan:
+def offset(scan: Scan, units: float) -> Scan:
     """Miscalibrate the scale.
 
     Args:
@@ -79,7 +79,7 @@ def offset(scan: Scan, units: float, _seed: int) -> Scan:
     return _with(scan, scan.values + units)
 
 
-def contrast_phase(scan: Scan, share: float, _seed: int) -> Scan:
+def contrast_phase(scan: Scan, share: float) -> Scan:
     """Give more or less contrast agent: what is brighter than soft tissue changes.
 
     Args:

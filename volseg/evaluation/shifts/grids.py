@@ -22,7 +22,7 @@ LEAST = 4
 """Fewest voxels that a crop leaves along an axis."""
 
 
-def thicken(scan: Scan, factor: float, _seed: int) -> Scan:
+def thicken(scan: Scan, factor: float) -> Scan:
     """Acquire thicker slices.
 
     Args:
@@ -35,7 +35,7 @@ def thicken(scan: Scan, factor: float, _seed: int) -> Scan:
     return _coarsen(scan, (slice_axis(scan.affine),), factor)
 
 
-def coarsen(scan: Scan, factor: float, _seed: int) -> Scan:
+def coarsen(scan: Scan, factor: float) -> Scan:
     """Acquire coarser voxels along all axes.
 
     Args:

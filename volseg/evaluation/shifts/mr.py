@@ -53,7 +53,7 @@ def noise(scan: Scan, share: float, seed: int) -> Scan:
     return _with(scan, as_array(rician(as_tensor(scan.values - floor))) + floor)
 
 
-def gamma(scan: Scan, exponent: float, _seed: int) -> Scan:
+def gamma(scan: Scan, exponent: float) -> Scan:
     """Bend the contrast; the lowest and the highest value stay.
 
     Args:
@@ -66,7 +66,7 @@ def gamma(scan: Scan, exponent: float, _seed: int) -> Scan:
     return _with(scan, as_array(AdjustContrast(gamma=exponent)(as_tensor(scan.values))))
 
 
-def motion(scan: Scan, millimetres: float, _seed: int) -> Scan:
+def motion(scan: Scan, millimetres: float) -> Scan:
     """Move the patient before most of one half of the spectrum is acquired.
 
     Args:
@@ -81,7 +81,7 @@ def motion(scan: Scan, millimetres: float, _seed: int) -> Scan:
     return _with(scan, as_array(acquire(as_tensor(scan.values), drawn, edges(scan.affine))))
 
 
-def ghosts(scan: Scan, share: float, _seed: int) -> Scan:
+def ghosts(scan: Scan, share: float) -> Scan:
     """Add ghosts along the phase encoding.
 
     Args:
@@ -96,7 +96,7 @@ def ghosts(scan: Scan, share: float, _seed: int) -> Scan:
     return _with(scan, as_array(acquire(as_tensor(scan.values), drawn, edges(scan.affine))))
 
 
-def ringing(scan: Scan, alpha: float, _seed: int) -> Scan:
+def ringing(scan: Scan, alpha: float) -> Scan:
     """Cut the outer part of the spectrum off.
 
     Args:
