@@ -98,7 +98,8 @@ class PrepareTumourCase(Transform):
         if key == "image" and self.is_stripped:
             floor = volume.flatten(1).amin(1).view(-1, 1, 1, 1)
             volume = torch.where(cut.depth > 0, volume, floor)
-        kept = {key: volume.contiguous(), "anatomy": cut.stack(), "affine": cut.affine}
+        kept: dict[Hashable, Any] = {key: volume.contiguous(), "anatomy": cut.stack()}
+        kept["affine"] = cut.affine
         return {**kept, "channels": case["channels"]} if key == "image" else kept
 
     def _load(self, case: Case) -> dict[Hashable, MetaTensor]:
@@ -179,9 +180,9 @@ class SimulateTumour(RandomizableTransform):
         is_synthetic = "labels" in case
         names = self.channels if is_synthetic else case["channels"]
         image = self._synthesize(case["labels"][0]) if is_synthetic else case["image"]
-        facts = {key: case[key] for key in ("anatomy", "affine")}
+        facts: dict[Hashable, Any] = {key: case[key] for key in ("anatomy", "affine")}
         grown = self.growing({**facts, "image": image, "contrast": names})
-        scan = {key: grown[key] for key in ("image", "label")}
+        scan: dict[Hashable, Any] = {key: grown[key] for key in ("image", "label")}
         scan = self.scanner(scan) if is_synthetic else scan
         placed = PlaceChannelsd(["image"], self.channels)(
             {**self.normalizer(scan), "channels": list(names)}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from ignite.metrics import EpochMetric
+from ignite.metrics import EpochMetric, Metric
 from monai.data import DataLoader
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.inferers import Inferer
@@ -124,7 +124,11 @@ def classification_evaluator(
             logits = inferer(image, network)
         return {"pred": logits.float().softmax(1), "label": torch.as_tensor(batch["label"])}
 
-    metrics = {AUC: _metric(_area), ACCURACY: _metric(_accuracy), KAPPA: _metric(_kappa)}
+    metrics: dict[str, Metric] = {
+        AUC: _metric(_area),
+        ACCURACY: _metric(_accuracy),
+        KAPPA: _metric(_kappa),
+    }
     key = KAPPA if is_graded else AUC
     return SupervisedEvaluator(
         device=place,

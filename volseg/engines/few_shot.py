@@ -118,7 +118,7 @@ class FewShotProbe:
         features, label = self._read(index)
         weight, bias = layer
         logits = bias.view(-1, 1, 1, 1).expand(-1, *self.patch_size)
-        parts = weight.split([len(level) for level in features], dim=1)
+        parts = torch.split(weight, [len(level) for level in features], dim=1)
         for part, level in zip(parts, features, strict=True):
             # a linear layer and a repetition of cells may change places
             own = (part @ level.flatten(1)).view(-1, *level.shape[1:])

@@ -119,8 +119,8 @@ def has_bf16(device: torch.device) -> bool:
         Whether it has; `False` for a device of another kind.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and "AVX512" in torch.backends.cpu.get_cpu_capability()
 
 
 def _name(target: Any) -> str:

@@ -126,9 +126,11 @@ def summarise(
     means = dict(zip(names, precisions[has_lesion].mean(axis=0).tolist(), strict=True))
     best = max(TRIVIAL, key=lambda name: means[name])
     gains = precisions - precisions[:, [names.index(best)]]
-    intervals = [run_intervals(table[None], of, seed=seed) for table in (areas, precisions, gains)]
+    area, precision, gain = (
+        run_intervals(table[None], of, seed=seed) for table in (areas, precisions, gains)
+    )
     return {
-        name: MapResult(*(each[place] for each in intervals), _case_area(cases, name))
+        name: MapResult(area[place], precision[place], gain[place], _case_area(cases, name))
         for place, name in enumerate(names)
     }
 

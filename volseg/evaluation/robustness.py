@@ -91,11 +91,15 @@ def effects(outcomes: Outcomes, seed: int = 0) -> list[Effect]:
         for place, condition in enumerate(outcomes.conditions):
             scores = tables["dice"][:, :, place]
             scores = scores[~np.isnan(scores)]
+            dice, surface, lost, surface_lost = (each[place] for each in intervals.values())
             found.append(
                 Effect(
                     arm,
                     condition,
-                    *(each[place] for each in intervals.values()),
+                    dice,
+                    surface,
+                    lost,
+                    surface_lost,
                     quartiles=_quartiles(scores),
                     failures=float((scores < FAILED).mean()) if len(scores) else nan,
                     volumes=_agreements(outcomes, arm, place),

@@ -128,5 +128,5 @@ class Encoder(nn.Module, ABC):
 
 def _shares(region: Tensor, level: Tensor) -> Tensor:
     """Give the share of each feature voxel that lies in a region, ``(B, 1, N)``."""
-    size = list(level.shape[2:])
-    return functional.adaptive_avg_pool3d(region.to(level.dtype), size).flatten(2)
+    depth, height, width = level.shape[2:]
+    return functional.adaptive_avg_pool3d(region.to(level.dtype), (depth, height, width)).flatten(2)

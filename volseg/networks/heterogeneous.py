@@ -103,7 +103,7 @@ class HeterogeneousAutoencoder(nn.Module):
             x = stage(x)
             encoded.append(x)
         x = self.bottleneck(x)
-        features = []
+        features: list[Tensor] = []
         for stage, head in zip(self.decoder, self.rebuild, strict=True):
             x = stage(_twice(x))
             features.insert(0, head(x))
@@ -166,7 +166,8 @@ class _Transformer(nn.Module):
         tokens = (x + place).flatten(2).transpose(1, 2)
         for block in self.blocks:
             tokens = block(tokens)
-        return self.norm(tokens).transpose(1, 2).reshape(x.shape)
+        mixed: Tensor = self.norm(tokens).transpose(1, 2).reshape(x.shape)
+        return mixed
 
 
 def _down(inputs: int, width: int) -> nn.Sequential:

@@ -82,13 +82,14 @@ class ResidualEncoder(Encoder):
         )
         is_patched = patch != (1, 1, 1)
         inputs = [widths[0] if is_patched else in_channels, *widths[:-1]]
-        self.levels = nn.ModuleList(
+        first, *others = (
             _level(*sizes)
             for sizes in zip(inputs, widths, [(1, 1, 1), *steps], blocks, strict=True)
         )
         if is_patched:
             stem = nn.Conv3d(in_channels, widths[0], kernel_size=patch, stride=patch)
-            self.levels[0] = nn.Sequential(stem, *self.levels[0])
+            first = nn.Sequential(stem, *first)
+        self.levels = nn.ModuleList([first, *others])
 
     def forward(self, x: Tensor, mask: BlockMask | None = None) -> list[Tensor]:
         """Compute the feature maps of a batch of volumes.

@@ -180,7 +180,7 @@ def load_encoder(
 
 
 def fit_encoder(
-    network: Encoder | Segmenter,
+    network: Encoder | Segmenter | Classifier,
     path: Path | str,
     channels: Sequence[str] | None = None,
     *,
@@ -253,7 +253,7 @@ def load_segmenter(segmenter: Segmenter | Classifier, path: Path | str) -> Recei
     return Receipt(str(path), tuple(tensors), notes=notes)
 
 
-def _rooted(network: Encoder | Segmenter) -> nn.Module:
+def _rooted(network: Encoder | Segmenter | Classifier) -> nn.Module:
     """Give a module that has the encoder under its name in a file."""
     return nn.ModuleDict({"encoder": network}) if isinstance(network, Encoder) else network
 

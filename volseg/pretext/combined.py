@@ -93,7 +93,10 @@ class Combined(PretextTask):
             names, _, field = key.partition(DOT)
             for name in names.split(JOINT):
                 own[name][field] = value
-        losses, parts, monitors, pictures = [], {}, {}, {}
+        losses: list[Tensor] = []
+        parts: dict[str, Tensor] = {}
+        monitors: dict[str, Tensor] = {}
+        pictures: dict[str, Tensor] = {}
         with shared_passes(self.encoder):
             for name, task in self._named():
                 result = task(own[name], panels=panels and not pictures)

@@ -45,7 +45,7 @@ def otsu_thresholds(values: Tensor, num_classes: int = 2, bins: int = BINS) -> T
     array = values.detach().double().cpu().numpy().ravel()
     counts, edges = np.histogram(array, bins=bins)
     occupied = np.flatnonzero(counts)
-    cuts = _best_cuts(counts[occupied].astype(float), occupied + 0.5, num_classes)
+    cuts = _best_cuts(counts[occupied].astype(float), occupied.astype(float) + 0.5, num_classes)
     lower, upper = edges[occupied[:-1] + 1], edges[occupied[1:]]
     between = np.append((lower + upper) / 2, np.inf)  # the middle of the gap, where there is one
     found = [between[cut - 1] for cut in cuts]
@@ -53,7 +53,7 @@ def otsu_thresholds(values: Tensor, num_classes: int = 2, bins: int = BINS) -> T
 
 
 def _best_cuts(
-    counts: NDArray[np.float64], places: NDArray[np.float64], num_classes: int
+    counts: NDArray[np.floating], places: NDArray[np.floating], num_classes: int
 ) -> list[int]:
     """Cut bins into runs with the largest sum of S^2 / N, which maximises the variance between.
 

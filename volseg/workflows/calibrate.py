@@ -223,8 +223,8 @@ def _judge(
             if (case.group in half) is not is_first
         ]
     everything = [case.voxels for case in cases]
-    error, bins = calibration_error(everything)
-    error_mended, bins_mended = calibration_error(mended)
+    gap, bins = calibration_error(everything)
+    gap_mended, bins_mended = calibration_error(mended)
     risk = risk_and_coverage(
         [uncertainty_of(case.certainty) for case in cases],
         [1 - case.dice for case in cases],
@@ -233,7 +233,7 @@ def _judge(
     )
     temperature = fit_temperature(everything)
     both = (bins, bins_mended)
-    return CalibrationResult(cases, temperature, error, error_mended, both, risk, failures, folder)
+    return CalibrationResult(cases, temperature, gap, gap_mended, both, risk, failures, folder)
 
 
 def _look_at(pair: Pair, group: str, seed: int) -> CaseFound:

@@ -167,7 +167,7 @@ def _find_split(data: str | Path, bundle: Bundle, curve: Curve) -> tuple[Split, 
     is_optional = config.get("optional_channels") is True
     channels = config.get("channels", ())
     every = find_cases(data, None, channels, optional_channels=is_optional)
-    cases, _ = trainable_cases(every, bundle)
+    cases, _ = trainable_cases(every, is_simulating=config.get("simulates") is True)
     if not cases:
         raise DataError(f"{data} holds no labelled case; fine-tuning needs labels")
     split = fitting_split(cases, bundle, curve.split) or divide(cases)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from volseg.data.cases import find_cases
 from volseg.errors import DataError, VolsegError
 from volseg.networks.card import seen_cases
-from volseg.networks.weights import read_card
+from volseg.networks.opening import read_card
 from volseg.workflows.page import Table
 from volseg.workflows.probe_labels import Labels, Unit, find_samples
 from volseg.workflows.record import recording, write_record

@@ -18,7 +18,8 @@ from volseg.evaluation.probing.features import Arm
 from volseg.networks.card import Card, seen_cases
 from volseg.networks.config import build
 from volseg.networks.encoder import Encoder
-from volseg.networks.weights import load_encoder, read_card
+from volseg.networks.opening import read_card
+from volseg.networks.weights import load_encoder
 from volseg.trust import foreign_code
 from volseg.types import Size
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from volseg.errors import WeightsError
@@ -118,6 +119,8 @@ def _reorder_merge(source: Taker, prefix: str, order: str, target: str) -> dict[
         return found
     places = [MERGE_ORDERS[order].index(octant) for octant in MERGE_ORDERS[target]]
     return {
-        name: tensor.unflatten(-1, (8, -1))[..., places, :].flatten(-2).contiguous()
+        name: rearrange(tensor, "... (octant c) -> ... octant c", octant=8)[..., places, :]
+        .flatten(-2)
+        .contiguous()
         for name, tensor in found.items()
     }
