@@ -6,6 +6,7 @@ voxels are updated at once until the front has gone as far as it may). Cortex, f
 so the falx are not entered; the other side is reached through the callosum only, and late.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -40,6 +41,9 @@ CALLOSUM_COST = 1.6
 PASSABLE = (Tissue.WHITE, Tissue.CEREBELLUM_WHITE, Tissue.CALLOSUM)
 """What oedema enters."""
 
+GREY = (Tissue.CORTEX, Tissue.CEREBELLUM_CORTEX, Tissue.DEEP, Tissue.LIMBIC)
+"""Where white matter ends, a voxel of these is partly white, and brightens or darkens with it."""
+
 EDGE = 0.2
 """It fades over the last part of its way, as a share of it."""
 
@@ -72,7 +76,8 @@ def spread_oedema(
     )
     time = late[0, 0, : core.shape[0], : core.shape[1], : core.shape[2]]
     weight = ((extent - time) / (EDGE * extent)).clamp_(0, 1)
-    soft = passable.float()
+    near = functional.max_pool3d(passable[None, None].float(), 3, 1, 1)[0, 0] > 0
+    soft = (passable | (near & _is_any(box, GREY))).float()
     for axis in range(3):
         soft = convolve(soft, (0.25, 0.5, 0.25), axis)
     own = (weight > 0.5) & passable & ~core
@@ -88,8 +93,12 @@ def is_passable(box: Anatomy) -> Tensor:
     Returns:
         Boolean mask, ``(d, h, w)``.
     """
-    mask = box.tissue == PASSABLE[0]
-    for tissue in PASSABLE[1:]:
+    return _is_any(box, PASSABLE)
+
+
+def _is_any(box: Anatomy, tissues: Sequence[Tissue]) -> Tensor:
+    mask = box.tissue == tissues[0]
+    for tissue in tissues[1:]:
         mask |= box.tissue == tissue
     return mask
 
