@@ -4,12 +4,14 @@ import time
 
 import pytest
 import torch
+from monai.transforms import RandSpatialCropd
 
 from tests.engines.tasks import TASKS
 from tests.engines.test_resume import Stop, equal
 from tests.engines.tiny import (
     EPOCH_LENGTH,
     EPOCHS,
+    PATCH,
     Denoising,
     encoder,
     optimisation,
@@ -20,6 +22,9 @@ from volseg.data.draws import Draws, draw_loader
 from volseg.engines.forecast import Forecast, forecast
 from volseg.engines.learner import Learner
 from volseg.engines.loop import Batches
+from volseg.engines.schedules import Sawtooth
+from volseg.networks.segmenter import Segmenter
+from volseg.pretext.task import PretextResult
 
 
 def compute(task, batch, *, panels):
@@ -56,6 +61,22 @@ def test_a_forecast_leaves_no_trace(build):
     assert not learner.optimizer.state
     assert learner.step == 0
     assert all(parameter.grad is None for parameter in learner.module.parameters())
+
+
+def test_a_forecast_freezes_nothing():
+    """Processes compare what learns when they join, and only the first one makes a forecast."""
+    torch.manual_seed(0)
+    network = Segmenter(encoder(), num_classes=2)
+    learning = optimisation(schedule=Sawtooth(alone=0.3, warmup=0.3))
+    crop = RandSpatialCropd(["image", "label"], PATCH, random_size=False)
+    draws = Draws(volumes(4), crop)
+
+    def compute(network, batch, *, panels):
+        return PretextResult(network(batch["image"]).square().mean())
+
+    learner = Learner(network, compute, learning, 50, seed=0)
+    forecast(learner, Batches(lambda step, workers: draw_loader(draws, 2, step, 50, workers)))
+    assert all(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_a_step_takes_as_long_as_loading_and_computing():

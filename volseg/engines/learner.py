@@ -122,6 +122,9 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         for buffer, value in before:
             buffer.copy_(value)
+        # processes must agree on what learns when they join, and the others did not rehearse
+        self._freeze(set())
+        self.frozen_groups = None
 
     def rates(self, step: int) -> dict[str, float]:
         """Give the learning rate of each group.
