@@ -57,7 +57,7 @@ def monai_cases(old: Path | None) -> Iterator[Case]:
     if old is not None:
         net = SwinUNETR(1, 2, feature_size=12, downsample=old_merging(old))
         facts = Facts(octants="monai_before_1_5")
-        yield "SwinUNETR, monai_before_1_5", net, facts, net.swinViT, (96, 64, 96)
+        yield "SwinUNETR, monai_before_1_5", net, facts, net.swinViT, (64, 64, 64)
     unetr = UNETR(1, 2, (96, 96, 96), feature_size=4, **VIT)
 
     def unetr_maps(x: Tensor) -> list[Tensor]:
@@ -153,7 +153,7 @@ def smit_cases(path: Path) -> Iterator[Case]:
         return [nn.functional.layer_norm(m.movedim(1, -1), m.shape[1:2]).movedim(-1, 1)
                 for m in found]  # fmt: skip
 
-    yield "SMIT", net, Facts(), maps, (96, 96, 96)
+    yield "SMIT", net, Facts(), maps, (64, 64, 64)
 
 
 def compare(case: Case, folder: Path) -> str:
