@@ -58,6 +58,7 @@ VERBS = [
     "evaluate",
     "extent",
     "resect",
+    "robustness",
     "inspect",
     "bundle",
     "doctor",

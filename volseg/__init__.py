@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from volseg.workflows.inspect import inspect
     from volseg.workflows.pretrain import pretrain
     from volseg.workflows.resect import resect
+    from volseg.workflows.robustness import robustness
     from volseg.workflows.segment import segment
     from volseg.workflows.training import TrainingOptions
 
@@ -44,6 +45,7 @@ __all__ = [
     "load_segmenter",
     "pretrain",
     "resect",
+    "robustness",
     "segment",
 ]
 

@@ -284,3 +284,20 @@ def test_a_network_of_several_channels_takes_one_source_each(tmp_path):
 def test_a_preprocessing_that_reads_elsewhere_is_refused():
     with pytest.raises(BundleError, match="does not begin with LoadImaged"):
         Predictor(Threshold(), Compose([]), SlidingWindow((8, 8, 8)), CLASSES)
+
+
+def test_labels_can_be_had_on_another_grid_and_lie_where_they_did():
+    affine = np.diag([1.0, 1, 2, 1])
+    values = np.zeros((8, 8, 8), np.float32)
+    values[2:6, 2:6, 2:6] = 150
+    fine = geometry.Grid(
+        (16, 16, 16),
+        np.array([[0.5, 0, 0, -0.25], [0, 0.5, 0, -0.25], [0, 0, 1, -0.5], [0, 0, 0, 1]]),
+    )
+    found = threshold_predictor().predict_on(fine, (values, affine)).labels
+    inner = np.zeros((16, 16, 16), bool)
+    inner[5:11, 5:11, 5:11] = True
+    outer = np.zeros((16, 16, 16), bool)
+    outer[3:13, 3:13, 3:13] = True
+    assert (found[inner] == 1).all()
+    assert not found[~outer].any()

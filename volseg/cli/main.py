@@ -22,6 +22,7 @@ from volseg.cli import (
     inspect,
     pretrain,
     resect,
+    robustness,
     segment,
 )
 from volseg.cli.options import add_common
@@ -35,6 +36,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     evaluate,
     resect,
     extent,
+    robustness,
     inspect,
     bundle,
     doctor,

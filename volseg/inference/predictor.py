@@ -6,6 +6,7 @@ read back and found equal.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from volseg.bundle import Bundle
+from volseg.data.geometry import Grid
 from volseg.data.reading import read_source, source_of
 from volseg.data.source import Source
 from volseg.errors import BundleError, DataError
@@ -159,6 +161,23 @@ class Predictor:
             readings = with_channels(readings, channels)
         found = self.infer(Loaded(readings, prepare(self._from_memory, readings)))
         return labels_like(found.labels, images[0], found.warnings)
+
+    def predict_on(self, grid: Grid, *images: Any) -> Prediction:
+        """Segment an image in memory, and give its labels on another grid of the same space.
+
+        Probabilities, not labels, are brought to that grid; what the image does not show is
+        background.
+
+        Args:
+            grid: Where labels are wanted.
+            *images: As for `predict_image`.
+
+        Returns:
+            The label map on that grid.
+        """
+        readings = tuple(reading for each in images for reading in readings_of(each))
+        prepared = prepare(self._from_memory, readings)
+        return self.infer(Loaded(readings, replace(prepared, native=grid)))
 
     def load(self, source: str | Path | Source | Sequence[Source]) -> Loaded:
         """Read an image and bring it to the network's grid.

@@ -1,0 +1,36 @@
+"""Charts as SVG."""
+
+from math import nan
+from xml.etree import ElementTree as ET
+
+from volseg.workflows.charts import HEIGHT, WIDTH, Panel, Point, draw_panels
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def panel(*series, title="noise"):
+    return Panel(title, "SD", ["as it is", "0.1"], series)
+
+
+def test_a_higher_value_lies_higher_and_stays_in_the_panel():
+    points = [Point(0.9, 0.8, 1.0, (0.1, 0.5, 0.9, 1, 1)), Point(0.2, nan, nan)]
+    root = ET.fromstring(draw_panels([panel(points)], ["a"]))
+    circles = list(root.iter(f"{SVG}circle"))
+    heights = [float(each.get("cy")) for each in circles]
+    assert len(heights) == 2
+    assert heights[0] < heights[1] < HEIGHT
+
+
+def test_what_has_no_value_draws_nothing_and_any_title_can_be_drawn():
+    drawn = draw_panels([panel([Point(nan, nan, nan)] * 2, title="<&>")], ["a"])
+    root = ET.fromstring(drawn)
+    assert not list(root.iter(f"{SVG}circle"))
+    assert any(each.text == "<&>" for each in root.iter(f"{SVG}text"))
+
+
+def test_panels_lie_in_rows_and_series_are_named_if_there_are_several():
+    points = [Point(0.5, nan, nan)] * 2
+    root = ET.fromstring(draw_panels([panel(points, points)] * 4, ["first", "second"], 3))
+    _, _, width, height = map(float, root.get("viewBox").split())
+    assert (width, height) == (3 * WIDTH, 2 * HEIGHT + 22)
+    assert {"first", "second"} <= {each.text for each in root.iter(f"{SVG}text")}

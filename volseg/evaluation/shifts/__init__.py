@@ -1,0 +1,1 @@
+"""Controlled changes of how a case was acquired."""
