@@ -54,8 +54,10 @@ def read_brain(path: Path) -> tuple[torch.Tensor, np.ndarray]:
 def make_image(labels: torch.Tensor, random: RandomState) -> torch.Tensor:
     """Synthesise a FLAIR image whose background is exactly its minimum."""
     drawn = sample_synthesis(torch.unique(labels).tolist(), random, {"FLAIR": 1.0}, lesion_share=0)
-    image = synthesize(labels.float(), drawn, (STEP, STEP, STEP))
-    return torch.where(labels > 0, image.clamp(min=1.0), 0.0)
+    image = synthesize(labels.float(), drawn, (STEP, STEP, STEP))[0]
+    inside = image[labels > 0]
+    floor = 0.05 * (inside.max() - inside.min())
+    return torch.where(labels > 0, image - inside.min() + floor, 0.0)
 
 
 def resect(labels: torch.Tensor, image: torch.Tensor, affine: np.ndarray, seed: int) -> tuple:

@@ -126,11 +126,11 @@ def summarise(
     means = dict(zip(names, precisions[has_lesion].mean(axis=0).tolist(), strict=True))
     best = max(TRIVIAL, key=lambda name: means[name])
     gains = precisions - precisions[:, [names.index(best)]]
-    area, precision, gain = (
-        run_intervals(table[None], of, seed=seed) for table in (areas, precisions, gains)
-    )
+    intervals = [run_intervals(table[None], of, seed=seed) for table in (areas, precisions, gains)]
     return {
-        name: MapResult(area[place], precision[place], gain[place], _case_area(cases, name))
+        name: MapResult(
+            intervals[0][place], intervals[1][place], intervals[2][place], _case_area(cases, name)
+        )
         for place, name in enumerate(names)
     }
 

@@ -83,23 +83,21 @@ def effects(outcomes: Outcomes, seed: int = 0) -> list[Effect]:
     """
     found = []
     for arm in range(outcomes.num_arms):
-        tables = {name: outcomes.table(arm, name) for name in SCORES}
-        tables |= {f"{name} lost": outcomes.loss(arm, name) for name in SCORES}
-        intervals = {
-            name: run_intervals(table, outcomes.groups, seed=seed) for name, table in tables.items()
-        }
+        tables = [outcomes.table(arm, name) for name in SCORES]
+        tables += [outcomes.loss(arm, name) for name in SCORES]
+        intervals = [run_intervals(table, outcomes.groups, seed=seed) for table in tables]
         for place, condition in enumerate(outcomes.conditions):
-            scores = tables["dice"][:, :, place]
+            dice, surface_dice, drop, surface_drop = (each[place] for each in intervals)
+            scores = tables[0][:, :, place]
             scores = scores[~np.isnan(scores)]
-            dice, surface, lost, surface_lost = (each[place] for each in intervals.values())
             found.append(
                 Effect(
                     arm,
                     condition,
                     dice,
-                    surface,
-                    lost,
-                    surface_lost,
+                    surface_dice,
+                    drop,
+                    surface_drop,
                     quartiles=_quartiles(scores),
                     failures=float((scores < FAILED).mean()) if len(scores) else nan,
                     volumes=_agreements(outcomes, arm, place),

@@ -78,7 +78,8 @@ def stratify(
         One stratification a column; of cases that the table does not name nothing is said.
     """
     known = {case: score for case, score in scores.items() if not np.isnan(score)}
-    found, p_values = [], []
+    found: list[tuple[str, dict[str, Interval]]] = []
+    p_values: list[float] = []
     for column, values in strata.items():
         named = {case: values[case] for case in known if case in values}
         parts: dict[str, list[str]] = {}

@@ -165,7 +165,7 @@ class AnomalyDetector:
         return Anomaly(maps, scores, np.asarray(seen, np.float32), foreground)
 
     def _maps(self, volume: Tensor) -> Tensor:
-        found = sliding_window_inference(
+        found: Any = sliding_window_inference(
             volume[None, None].to(self.device),
             self.card.size,
             sw_batch_size=2,

@@ -103,7 +103,7 @@ class HeterogeneousAutoencoder(nn.Module):
             x = stage(x)
             encoded.append(x)
         x = self.bottleneck(x)
-        features: list[Tensor] = []
+        features = []
         for stage, head in zip(self.decoder, self.rebuild, strict=True):
             x = stage(_twice(x))
             features.insert(0, head(x))
@@ -166,8 +166,8 @@ class _Transformer(nn.Module):
         tokens = (x + place).flatten(2).transpose(1, 2)
         for block in self.blocks:
             tokens = block(tokens)
-        mixed: Tensor = self.norm(tokens).transpose(1, 2).reshape(x.shape)
-        return mixed
+        found: Tensor = self.norm(tokens).transpose(1, 2).reshape(x.shape)
+        return found
 
 
 def _down(inputs: int, width: int) -> nn.Sequential:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from volseg.data.cases import Case, find_cases
@@ -192,7 +193,8 @@ def _measure(
         (str(only_image(case)), reading.values.shape, reading.affine),
         (str(case.label), labels.shape, affine),
     )
-    maps, scores = {}, {}
+    maps: dict[str, NDArray[np.float32]] = {}
+    scores: dict[str, float] = {}
     found: Anomaly | None = None
     for name, detector in detectors.items():
         found = detector.find(reading)

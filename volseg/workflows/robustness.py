@@ -156,12 +156,8 @@ def robustness(
     options, folder = options or RobustnessOptions(), Path(output)
     if (folder / RESULTS).exists() and not options.overwrite:
         raise DataError(f"{folder / RESULTS} exists; allow overwriting or use another output")
-    arms = [_arm(each, options) for each in (bundle, other) if each is not None]
-    if len(arms) > 1 and arms[0].name == arms[1].name:
-        arms = [replace(arm, name=f"{arm.name} ({n})") for n, arm in enumerate(arms, 1)]
-    first = arms[0].bundles[0]
-    _require_alike(arms)
-    shifts = choose_shifts(options.modality or _modality(first), options.shifts)
+    arms = _arms(bundle, other, options)
+    shifts = choose_shifts(options.modality or _modality(arms[0].bundles[0]), options.shifts)
     cases = _cases(data, arms, options)
     strata = read_strata(options.strata, options.by) if options.strata else {}
     require_writable(folder)
@@ -173,28 +169,47 @@ def robustness(
         outcomes, failed = _measure(cases, predictors, shifts, options)
         groups = {case.name: case.group or case.name for case in cases}
         measured = Outcomes(outcomes, groups)
-        found = Robustness(
-            {arm.name: [str(each.root) for each in arm.bundles] for arm in arms},
-            effects(measured, options.seed),
-            shift_results(measured, options.seed),
-            [
-                stratify(_scores(measured, n), strata, groups, options.seed)
-                for n in range(len(arms))
-            ],
-            outcomes,
-            failed,
-            folder,
-        )
+        found = _judge(arms, measured, strata, failed, options, folder)
+        write_record(folder / RESULTS, found.to_json())
         study = Study(
             {c.name: c for c in cases}, predictors, shifts, list(found.arms), options.seed
         )
         worst = worst_outcomes(measured, options.worst)
         sections = sections_of(study, found.effects, found.shifts, found.strata, worst)
-        write_record(folder / RESULTS, found.to_json())
         title = f"Robustness of {' and '.join(found.arms)}"
         write_result_page(folder / PAGE, title, facts_of(study, str(data), failed), sections)
         record["results"] = {"cases": len(measured.cases), "failed": failed}
     return found
+
+
+def _judge(
+    arms: Sequence[_Arm],
+    measured: Outcomes,
+    strata: Mapping[str, Mapping[str, str]],
+    failed: Mapping[str, str],
+    options: RobustnessOptions,
+    folder: Path,
+) -> Robustness:
+    """Sum up what was measured."""
+    seed, groups = options.seed, dict(zip(measured.cases, measured.groups, strict=True))
+    return Robustness(
+        {arm.name: [str(each.root) for each in arm.bundles] for arm in arms},
+        effects(measured, seed),
+        shift_results(measured, seed),
+        [stratify(_scores(measured, n), strata, groups, seed) for n in range(len(arms))],
+        measured.outcomes,
+        failed,
+        folder,
+    )
+
+
+def _arms(bundle: str | Path, other: str | Path | None, options: RobustnessOptions) -> list[_Arm]:
+    """Find the arms, which must segment the same classes, and give them names of their own."""
+    arms = [_arm(each, options) for each in (bundle, other) if each is not None]
+    if len(arms) > 1 and arms[0].name == arms[1].name:
+        arms = [replace(arm, name=f"{arm.name} ({n})") for n, arm in enumerate(arms, 1)]
+    _require_alike(arms)
+    return arms
 
 
 def _arm(name: str | Path, options: RobustnessOptions) -> _Arm:

@@ -98,7 +98,7 @@ def crop(scan: Scan, share: float, seed: int) -> Scan:
     axis, is_low = face // 2, face % 2 == 0
     size = scan.values.shape[axis]
     lost = min(round(share * size), max(0, size - LEAST))
-    box = [slice(None)] * 3
+    box: list[slice] = [slice(None)] * 3
     box[axis] = slice(lost, None) if is_low else slice(0, size - lost)
     affine = scan.affine.copy()
     if is_low:

@@ -7,6 +7,7 @@ the strength only scales it, so that the steps of a ladder differ in nothing els
 
 import numpy as np
 from monai.transforms import AdjustContrast, GibbsNoise, RandBiasField, RandRicianNoise
+from numpy.typing import NDArray
 
 from volseg.data.scan import Scan
 from volseg.evaluation.shifts.shift import as_array, as_tensor, edges, slice_axis
@@ -109,5 +110,5 @@ def ringing(scan: Scan, alpha: float) -> Scan:
     return _with(scan, as_array(GibbsNoise(alpha=alpha)(as_tensor(scan.values))))
 
 
-def _with(scan: Scan, values: np.ndarray) -> Scan:
+def _with(scan: Scan, values: NDArray[np.float32]) -> Scan:
     return Scan(values, scan.affine)
