@@ -67,7 +67,7 @@ def train_autoencoder(
         if not torch.isfinite(loss):
             raise DataError(f"the loss is {loss.item()} at step {step}; use a lower learning rate")
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -63,7 +63,7 @@ def run_intervals(
     drawn = _draw(values, groups, np.random.default_rng(seed), np.random.default_rng([seed, 1]))
     intervals = []
     for column, mean in enumerate(means.tolist()):
-        has_value = ~np.isnan(values[:, :, column]).all(axis=0)
+        has_value = np.asarray(~np.isnan(values[:, :, column]).all(axis=0))
         names = {name for name, has in zip(groups, has_value, strict=True) if has}
         low, high = _ends(drawn[:, column], level) if len(names) > 1 else (nan, nan)
         intervals.append(Interval(mean, low, high, int(has_value.sum())))

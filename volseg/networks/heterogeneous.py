@@ -103,7 +103,7 @@ class HeterogeneousAutoencoder(nn.Module):
             x = stage(x)
             encoded.append(x)
         x = self.bottleneck(x)
-        features = []
+        features: list[Tensor] = []
         for stage, head in zip(self.decoder, self.rebuild, strict=True):
             x = stage(_twice(x))
             features.insert(0, head(x))

@@ -74,9 +74,10 @@ def finetune(
     channels = asked.get("channels", ())
     every = find_cases(data, None, channels, optional_channels=is_optional)
     table = label_table(asked, data)
-    cases, notes = trainable_cases(every, is_simulating=asked.get("simulates") is True)
     if table is not None:
         cases, notes = classified_cases(every, table), []
+    else:
+        cases, notes = trainable_cases(every, is_simulating=asked.get("simulates") is True)
     if not cases:
         raise DataError(f"{data} holds no labelled case; fine-tuning needs labels")
     parts = fitting_split(cases, found, split) or divide(cases)
@@ -86,8 +87,7 @@ def finetune(
     if table is not None:
         arguments["label_table"] = str(table.resolve())
         inputs.append(table)
-    counts = [f"{len(parts[part])} {part}" for part in PARTS]
-    notes = [f"{' and '.join(counts)} cases", *notes, *_channel_notes(cases, channels)]
+    notes = [_describe(parts), *notes, *_channel_notes(cases, channels)]
     options = options or TrainingOptions()
     path, foreign = _find_encoder(encoder, folder, parts["validation"], options)
     if encoder is not None:
@@ -98,6 +98,10 @@ def finetune(
     described = describe_source(data, parts["training"])
     plan = Plan("finetune", found, values, arguments, parts, inputs, notes, described, foreign)
     return run_training(plan, folder, options)
+
+
+def _describe(parts: Mapping[str, Sequence[str]]) -> str:
+    return f"{' and '.join(f'{len(parts[part])} {part}' for part in PARTS)} cases"
 
 
 def _find_encoder(

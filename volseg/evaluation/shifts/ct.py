@@ -103,5 +103,5 @@ def _smooth(scan: Scan, millimetres: float) -> NDArray[np.float32]:
     return as_array(GaussianSmooth(sigma=sigmas, approx="erf")(as_tensor(scan.values)))
 
 
-def _with(scan: Scan, values: NDArray[np.float32]) -> Scan:
-    return Scan(values, scan.affine)
+def _with(scan: Scan, values: NDArray[np.floating]) -> Scan:
+    return Scan(values.astype(np.float32), scan.affine)

@@ -89,7 +89,7 @@ def as_tensor(values: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))[None]
 
 
-def as_array(values: Tensor) -> NDArray[np.float32]:
+def as_array(values: Any) -> NDArray[np.float32]:
     """Take the values of a ``(1, X, Y, Z)`` volume of MONAI."""
-    array: NDArray[np.float32] = values.as_subclass(Tensor)[0].float().numpy()
+    array: NDArray[np.float32] = torch.as_tensor(values).as_subclass(Tensor)[0].float().numpy()
     return array
