@@ -74,10 +74,7 @@ def finetune(
     channels = asked.get("channels", ())
     every = find_cases(data, None, channels, optional_channels=is_optional)
     table = label_table(asked, data)
-    if table is not None:
-        cases, notes = classified_cases(every, table), []
-    else:
-        cases, notes = trainable_cases(every, is_simulating=asked.get("simulates") is True)
+    cases, notes = trainable_cases(every, is_simulating=asked.get("simulates") is True, table=table)
     if not cases:
         raise DataError(f"{data} holds no labelled case; fine-tuning needs labels")
     parts = fitting_split(cases, found, split) or divide(cases)
@@ -144,16 +141,21 @@ def label_table(config: Mapping[str, Any], data: str | Path) -> Path | None:
     return path
 
 
-def trainable_cases(cases: Sequence[Case], *, is_simulating: bool) -> tuple[list[Case], list[str]]:
+def trainable_cases(
+    cases: Sequence[Case], *, is_simulating: bool, table: Path | None = None
+) -> tuple[list[Case], list[str]]:
     """Take the cases that a bundle can be trained on.
 
     Args:
         cases: All cases.
         is_simulating: Whether its configuration ``simulates`` and so takes cases without a label.
+        table: Table of the classes of whole volumes, if it classifies.
 
     Returns:
         The cases, and what to tell the user about them.
     """
+    if table is not None:
+        return classified_cases(cases, table), []
     labelled = [case for case in cases if case.label is not None]
     if not is_simulating:
         return labelled, []
