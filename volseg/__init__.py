@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from volseg.networks.segmenter import Segmenter
     from volseg.networks.weights import load_encoder, load_segmenter
     from volseg.transforms.resection.rand import RandResectiond
+    from volseg.transforms.tumour.rand import RandTumord
     from volseg.workflows.bundles.check import check_bundle
     from volseg.workflows.bundles.listing import list_bundles
     from volseg.workflows.demo import demo
@@ -29,6 +30,7 @@ __all__ = [
     "Bundle",
     "Predictor",
     "RandResectiond",
+    "RandTumord",
     "Segmenter",
     "TrainingOptions",
     "VolsegError",
@@ -51,6 +53,7 @@ _HOMES = {
     "Bundle": "volseg.bundle",
     "Predictor": "volseg.inference.predictor",
     "RandResectiond": "volseg.transforms.resection.rand",
+    "RandTumord": "volseg.transforms.tumour.rand",
     "Segmenter": "volseg.networks.segmenter",
     "TrainingOptions": "volseg.workflows.training",
     "VolsegError": "volseg.errors",
