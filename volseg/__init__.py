@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from volseg.networks.segmenter import Segmenter
     from volseg.networks.weights import load_encoder, load_segmenter
     from volseg.transforms.resection.rand import RandResectiond
+    from volseg.transforms.tumour.rand import RandTumord
     from volseg.workflows.anomaly_evaluate import evaluate_anomaly
     from volseg.workflows.anomaly_map import map_anomaly
     from volseg.workflows.anomaly_train import train_anomaly
@@ -40,6 +41,7 @@ __all__ = [
     "Bundle",
     "Predictor",
     "RandResectiond",
+    "RandTumord",
     "Segmenter",
     "TrainingOptions",
     "VolsegError",
@@ -73,6 +75,7 @@ _HOMES = {
     "Bundle": "volseg.bundle",
     "Predictor": "volseg.inference.predictor",
     "RandResectiond": "volseg.transforms.resection.rand",
+    "RandTumord": "volseg.transforms.tumour.rand",
     "Segmenter": "volseg.networks.segmenter",
     "TrainingOptions": "volseg.workflows.training",
     "VolsegError": "volseg.errors",
