@@ -199,7 +199,8 @@ def rotate(rows: Tensor, turns: Tensor) -> Tensor:
     """
     sine, cosine = turns
     crossed = torch.stack([-rows[..., 1::2], rows[..., ::2]], dim=-1).flatten(-2)
-    return rows * cosine + crossed * sine
+    turned: Tensor = rows * cosine + crossed * sine
+    return turned
 
 
 def medium(in_channels: int = 1, size: Size = (160, 160, 160)) -> PrimusEncoder:

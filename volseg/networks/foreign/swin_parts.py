@@ -118,6 +118,6 @@ def _reorder_merge(source: Taker, prefix: str, order: str, target: str) -> dict[
         return found
     places = [MERGE_ORDERS[order].index(octant) for octant in MERGE_ORDERS[target]]
     return {
-        name: tensor.unflatten(-1, (8, -1))[..., places, :].flatten(-2).contiguous()
+        name: tensor.view(*tensor.shape[:-1], 8, -1)[..., places, :].flatten(-2).contiguous()
         for name, tensor in found.items()
     }
