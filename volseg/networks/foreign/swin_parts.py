@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from volseg.errors import WeightsError
@@ -119,8 +118,6 @@ def _reorder_merge(source: Taker, prefix: str, order: str, target: str) -> dict[
         return found
     places = [MERGE_ORDERS[order].index(octant) for octant in MERGE_ORDERS[target]]
     return {
-        name: rearrange(tensor, "... (octant c) -> ... octant c", octant=8)[..., places, :]
-        .flatten(-2)
-        .contiguous()
+        name: tensor.view(*tensor.shape[:-1], 8, -1)[..., places, :].flatten(-2).contiguous()
         for name, tensor in found.items()
     }
