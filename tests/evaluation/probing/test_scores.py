@@ -176,7 +176,7 @@ class TestGeometry:
         one, other = random.standard_normal((2, 40, 100))
         turn = np.linalg.qr(random.standard_normal((100, 100)))[0]
         assert linear_alignment(one, 3 * one @ turn + 7) == pytest.approx(1)
-        assert abs(linear_alignment(one, other)) < 0.1  # the biased estimate gives 0.7 here
+        assert abs(linear_alignment(one, other)) < 0.03  # the biased estimate gives 0.71 here
         assert np.isnan(linear_alignment(one, np.ones((40, 2))))
         with pytest.raises(DataError, match="CKA of 40 and 3 samples"):
             linear_alignment(one, other[:3])
