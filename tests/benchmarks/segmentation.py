@@ -5,7 +5,8 @@ its own on one thread. For each number of classes it prints the CPU seconds and 
 reading, preprocessing, windows, labels on the image's own grid and writing, without importing, and
 how many voxels agree. ``--synthetic Z`` makes a CT of 512 x 512 x Z instead of taking a volume.
 The network is one convolution of 1 x 1 x 1, so that everything but a network is compared;
-``--network`` takes a residual encoder with a convolutional decoder.
+``--network`` takes a residual encoder with a convolutional decoder. Take a volume that is larger
+than a window, 144 mm, along each axis: smaller ones are padded differently, and voxels then differ.
 
 The peer: `LoadImaged`, `Orientationd`, `Spacingd`, `SlidingWindowInferer` (Gaussian, overlap 0.5),
 `Activationsd`, `Invertd`, `AsDiscreted`, `SaveImaged`, as in the bundles of MONAI's model zoo.
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--classes", nargs="+", type=int, default=[2, 14])
     parser.add_argument("--network", action="store_true")
     parser.add_argument("--max-memory", metavar="SIZE", help="ceiling of volseg's side")
+    parser.add_argument("--precision", default="float32", help="of volseg's side")
     parser.add_argument("--sides", nargs="+", default=["volseg", "monai"])
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, help=argparse.SUPPRESS)
@@ -69,6 +71,7 @@ def make_ct(path: Path, depth: int) -> Path:
 def compare(volume: Path, classes: int, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run the sides one after the other."""
     found: dict[str, Any] = {"volume": volume.name, "classes": classes}
+    found |= {"precision": args.precision, "network": args.network}
     masks = []
     for side in args.sides:
         output = folder / f"{side}_{classes}"
@@ -76,6 +79,7 @@ def compare(volume: Path, classes: int, args: argparse.Namespace, folder: Path) 
         command += ["--classes", str(classes), "--side", side, "--output", str(output)]
         command += ["--network"] if args.network else []
         command += ["--max-memory", args.max_memory] if args.max_memory else []
+        command += ["--precision", args.precision]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             found[side] = {"failed": done.stderr.strip().splitlines()[-1:]}
@@ -130,6 +134,7 @@ def prepare_volseg(network: torch.nn.Module, classes: int, args: argparse.Namesp
     from monai.transforms import ScaleIntensityRanged
 
     from volseg.data.pipelines import preprocessing
+    from volseg.inference.computation import Computation
     from volseg.inference.memory import Ceiling, parse_bytes
     from volseg.inference.predictor import Predictor
     from volseg.inference.sliding_window import SlidingWindow
@@ -142,6 +147,7 @@ def prepare_volseg(network: torch.nn.Module, classes: int, args: argparse.Namesp
         SlidingWindow(ROI, 0.5),
         {value: f"class {value}" for value in range(classes)},
         ceiling=ceiling,
+        computation=Computation(args.precision),
     )
 
     def go() -> None:
