@@ -59,6 +59,7 @@ VERBS = [
     "extent",
     "resect",
     "robustness",
+    "anomaly",
     "inspect",
     "bundle",
     "doctor",

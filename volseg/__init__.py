@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from volseg.networks.segmenter import Segmenter
     from volseg.networks.weights import load_encoder, load_segmenter
     from volseg.transforms.resection.rand import RandResectiond
+    from volseg.workflows.anomaly_evaluate import evaluate_anomaly
+    from volseg.workflows.anomaly_map import map_anomaly
+    from volseg.workflows.anomaly_train import train_anomaly
     from volseg.workflows.bundles.check import check_bundle
     from volseg.workflows.bundles.listing import list_bundles
     from volseg.workflows.demo import demo
@@ -37,16 +40,19 @@ __all__ = [
     "demo",
     "doctor",
     "evaluate",
+    "evaluate_anomaly",
     "extent",
     "finetune",
     "inspect",
     "list_bundles",
     "load_encoder",
     "load_segmenter",
+    "map_anomaly",
     "pretrain",
     "resect",
     "robustness",
     "segment",
+    "train_anomaly",
 ]
 
 _HOMES = {
@@ -56,6 +62,9 @@ _HOMES = {
     "Segmenter": "volseg.networks.segmenter",
     "TrainingOptions": "volseg.workflows.training",
     "VolsegError": "volseg.errors",
+    "evaluate_anomaly": "volseg.workflows.anomaly_evaluate",
+    "map_anomaly": "volseg.workflows.anomaly_map",
+    "train_anomaly": "volseg.workflows.anomaly_train",
     "check_bundle": "volseg.workflows.bundles.check",
     "list_bundles": "volseg.workflows.bundles.listing",
     "load_encoder": "volseg.networks.weights",

@@ -66,8 +66,9 @@ def test_every_verb_has_help_and_the_name_of_its_public_function(capsys):
         assert f"usage: volseg {verb}" in capsys.readouterr().out
     import volseg
 
-    verbs = {module.__name__.rpartition(".")[2] for module in COMMANDS} - {"bundle"}
+    verbs = {module.__name__.rpartition(".")[2] for module in COMMANDS} - {"anomaly", "bundle"}
     actions = {f"{action}_bundle" for action in ("check",)} | {"list_bundles"}
+    actions |= {f"{action}_anomaly" for action in ("train", "map", "evaluate")}
     assert verbs | actions <= set(volseg.__all__)
 
 

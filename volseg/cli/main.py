@@ -13,6 +13,7 @@ from types import ModuleType
 
 from volseg import __version__
 from volseg.cli import (
+    anomaly,
     bundle,
     demo,
     doctor,
@@ -37,6 +38,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     resect,
     extent,
     robustness,
+    anomaly,
     inspect,
     bundle,
     doctor,
