@@ -3,8 +3,7 @@
 Normal brains are synthesised from the label maps of SynthSeg (people 1 to 10), without their skull,
 as FLAIR images; simulated resections are made of people 11 to 15, and the gliomas are those of
 ``Dataset902_GliomaBraTS2013`` (FLAIR, any label is lesion). Nothing of the lesions is used in
-training. `prepare` writes the volumes; the verbs of volseg do the rest, and the page
-``docs/howto/anomaly.md`` holds what came out:
+training. `prepare` writes the volumes; the verbs of volseg do the rest:
 
     python -m tests.benchmarks.anomaly DATA FOLDER
     volseg anomaly train --data FOLDER/normal --output FOLDER/hybrid
