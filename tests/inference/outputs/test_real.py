@@ -16,6 +16,8 @@ from volseg.errors import DataError
 from volseg.inference.outputs.maps import write_map
 from volseg.inference.outputs.segmentation import write_segmentation
 from volseg.inference.outputs.volumes import measure_volumes
+from volseg.inference.scratch import Scratch
+from volseg.inference.survey import NativeMap
 
 pytestmark = pytest.mark.real
 
@@ -58,15 +60,25 @@ def block(shape):
     return labels
 
 
+def map_of(labels):
+    """Give a map that is a fifth of the labels."""
+    scratch = Scratch((1, *labels.shape), 2, None)
+    scratch.values[0] = labels.astype(np.uint16) * (65535 // 5)
+    return NativeMap(scratch, float(np.float32(1 / 65535)), ("entropy",))
+
+
 @pytest.mark.parametrize("name", IMAGES)
 def test_masks_and_maps_lie_on_real_images(shared_data, tmp_path, name):
     reading = read(shared_data, name)
     labels = block(reading.values.shape)
     write_segmentation(labels, reading, CLASSES, tmp_path / "m.nii.gz")
     write_segmentation(labels, reading, CLASSES, tmp_path / "m.seg.nrrd")
-    write_map(labels.astype(np.float32) / 7, reading, tmp_path / "p.nii.gz", bits=8)
-    files = ["m.json", "m.nii.gz", "m.seg.nrrd", "p.nii.gz"]
+    write_map("entropy", map_of(labels), reading, tmp_path / "p.nii.gz")
+    files = ["m.json", "m.nii.gz", "m.seg.nrrd", "p.json", "p.nii.gz"]
     assert files_in(tmp_path) == files
+    chart = nib.load(tmp_path / "p.nii.gz")
+    assert np.allclose(chart.get_fdata(), labels / 5, atol=1e-6)
+    assert np.allclose(chart.affine, nib.load(tmp_path / "m.nii.gz").affine)
     mask, itk = nib.load(tmp_path / "m.nii.gz"), sitk.ReadImage(str(tmp_path / "m.seg.nrrd"))
     assert np.array_equal(np.asanyarray(mask.dataobj), labels)
     assert np.array_equal(sitk.GetArrayViewFromImage(itk).T, labels)
