@@ -146,7 +146,7 @@ def test_a_run_that_is_stopped_takes_its_processes_along_and_can_be_resumed(imag
             os.killpg(process.pid, signal.SIGINT)
         else:
             process.kill()
-        messages = process.communicate(timeout=60)[1]
+        messages = process.communicate(timeout=300)[1]
     finally:
         process.kill()
     assert messages.count("Traceback") == (kind == "Ctrl-C")

@@ -577,7 +577,7 @@ class TestSegmenter:
     @pytest.mark.parametrize(
         ("values", "message"),
         [
-            ({"model": {"a": torch.zeros(1)}, "epoch": 3}, "'model' is a dict"),
+            ({"model": {"a": torch.zeros(1)}, "epoch": 3}, "does not hold this network"),
             ([torch.zeros(1)], "holds a list"),
             ({}, "holds a dict"),
         ],

@@ -27,13 +27,23 @@ def serve(connection: Connection, recipe: Recipe, num_threads: int) -> None:
     try:
         casework = recipe.start()
     except Exception as error:  # noqa: BLE001  the other process raises it
-        connection.send(_as_refusal(error))
+        _say(connection, _as_refusal(error))
         return
-    connection.send(casework.num_places)
+    if not _say(connection, casework.num_places):
+        return
     sending = Lock()
     with ThreadPoolExecutor(PLACES) as pool:
         while (task := _receive(connection)) is not None:
             pool.submit(_do, casework, task, connection, sending)
+
+
+def _say(connection: Connection, message: VolsegError | int) -> bool:
+    """Tell who has started us, unless it is gone; give whether it is there."""
+    try:
+        connection.send(message)
+    except OSError:
+        return False
+    return True
 
 
 def _do(casework: Casework, task: Task, connection: Connection, sending: Lock) -> None:

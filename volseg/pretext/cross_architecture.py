@@ -6,8 +6,9 @@ paper starts from networks trained on natural images, of which there are none in
 weights its cosine loss is met best by two constants, and is: the features collapse. So the default
 here is another objective, after Barlow Twins (Zbontar et al. 2021,
 https://arxiv.org/abs/2103.03230), over the pair of networks instead of a pair of views: entry i of
-one description must correlate with entry i of the other, and with no other entry. Correlations do
-not see what all volumes have in common, so we add a term that keeps it small.
+one description must correlate with entry i of the other, and with no other entry. The mean over the
+volumes, rough with few of them, is not taken away; what all volumes have in common then passes for
+agreement, so we add a term that keeps it small.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -199,16 +200,17 @@ def correlate(own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         other: The other description of the same volumes, ``(N, C)``.
 
     Returns:
-        Squared distance of the correlations of like entries from 1, and of unlike entries from 0;
-        each is a sum over entries, divided by C.
+        Squared distance of the correlations, about zero, of like entries from 1, and of unlike
+        entries from 0; each is a sum over entries, divided by C.
 
     Examples:
         >>> rows = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
         >>> [round(part.item(), 4) for part in correlate(rows, rows.flip(1))]
         [1.0, 1.0]
     """
-    centred = (rows - rows.mean(dim=0) for rows in (own, other))
-    first, second = (rows / (rows.square().mean(dim=0) + VARIANCE_FLOOR).sqrt() for rows in centred)
+    first, second = (
+        rows / (rows.square().mean(dim=0) + VARIANCE_FLOOR).sqrt() for rows in (own, other)
+    )
     correlation = first.t() @ second / len(own)
     like = correlation.diagonal()
     unlike = correlation - torch.diag(like)

@@ -78,7 +78,7 @@ def choose_cases(
 
     Examples:
         >>> choose_cases(["a", "b", "c", "d"], {"a": "1", "b": "1", "c": "2", "d": "2"}, 3, seed=0)
-        ['c', 'd', 'a']
+        ['a', 'b', 'c']
     """
     names = sorted({groups.get(case, case) for case in training})
     random = np.random.default_rng(seed)
