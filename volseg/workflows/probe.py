@@ -16,7 +16,7 @@ from volseg.workflows.probe_labels import Labels, Unit, find_samples
 from volseg.workflows.record import recording, write_record
 
 if TYPE_CHECKING:
-    from volseg.evaluation.probing.comparison import Comparison
+    from volseg.evaluation.probing.comparison import EncoderComparison
     from volseg.evaluation.probing.features import Arm
     from volseg.evaluation.probing.samples import Sample
 
@@ -65,7 +65,7 @@ class ProbeResult:
         failures: Why a case could not be read, by name.
     """
 
-    comparison: "Comparison"
+    comparison: "EncoderComparison"
     output: Path
     notes: Sequence[str]
     failures: Mapping[str, str]

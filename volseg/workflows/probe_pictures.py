@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from volseg.data.volumes import read_volume
 from volseg.errors import VolsegError
-from volseg.evaluation.probing.comparison import Comparison
+from volseg.evaluation.probing.comparison import EncoderComparison
 from volseg.evaluation.probing.geometry import reduce_vectors
 from volseg.evaluation.probing.retrieval import RetrievalIndex
 from volseg.evaluation.probing.samples import Sample
@@ -21,7 +21,7 @@ from volseg.evaluation.probing.samples import Sample
 QUERIES, NEIGHBOURS = 4, 5
 
 
-def draw_scores(comparison: Comparison, keys: Sequence[str]) -> bytes:
+def draw_scores(comparison: EncoderComparison, keys: Sequence[str]) -> bytes:
     """Draw scores with their intervals.
 
     Args:
@@ -49,7 +49,7 @@ def draw_scores(comparison: Comparison, keys: Sequence[str]) -> bytes:
     return png(figure)
 
 
-def draw_points(comparison: Comparison) -> bytes:
+def draw_points(comparison: EncoderComparison) -> bytes:
     """Draw the features of each encoder in a plane.
 
     Args:
@@ -89,7 +89,7 @@ def draw_alignment(alignment: Mapping[str, Mapping[str, float]]) -> bytes:
     return _draw_matrices({"CKA": values}, names, "{:.2f}")
 
 
-def draw_confusion(comparison: Comparison) -> bytes:
+def draw_confusion(comparison: EncoderComparison) -> bytes:
     """Draw what the linear probe of each encoder confuses.
 
     Args:
@@ -102,7 +102,7 @@ def draw_confusion(comparison: Comparison) -> bytes:
     return _draw_matrices(tables, comparison.classes, "{:.0f}")
 
 
-def draw_retrieval(comparison: Comparison, samples: Sequence[Sample]) -> bytes | None:
+def draw_retrieval(comparison: EncoderComparison, samples: Sequence[Sample]) -> bytes | None:
     """Draw a query of each of some classes and what the first encoder finds for it.
 
     Args:

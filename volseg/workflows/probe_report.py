@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from volseg.evaluation.probing.comparison import Answer, Comparison
+from volseg.evaluation.probing.comparison import Answer, EncoderComparison
 from volseg.evaluation.probing.samples import Sample
 from volseg.workflows import probe_pictures
 from volseg.workflows.page import Section, Table, write_page
@@ -13,7 +13,7 @@ MAIN = ("linear balanced accuracy", "linear AUC", "nearest balanced accuracy", "
 GRADED = ("linear balanced accuracy", "linear quadratic kappa", "linear AUC", "mAP")
 
 
-def main_scores(comparison: Comparison) -> Sequence[str]:
+def main_scores(comparison: EncoderComparison) -> Sequence[str]:
     """Name the scores that come first.
 
     Args:
@@ -25,7 +25,7 @@ def main_scores(comparison: Comparison) -> Sequence[str]:
     return GRADED if comparison.question.is_graded else MAIN
 
 
-def main_table(comparison: Comparison) -> Table:
+def main_table(comparison: EncoderComparison) -> Table:
     """Lay out the main scores, one row an encoder.
 
     Args:
@@ -53,7 +53,7 @@ def main_table(comparison: Comparison) -> Table:
 
 
 def write_report(
-    path: Path, comparison: Comparison, samples: Sequence[Sample], notes: Sequence[str]
+    path: Path, comparison: EncoderComparison, samples: Sequence[Sample], notes: Sequence[str]
 ) -> None:
     """Write the page.
 
@@ -92,7 +92,7 @@ def write_report(
     write_page(path, "volseg probe", lead, sections)
 
 
-def _score_sections(comparison: Comparison, notes: Sequence[str]) -> list[Section]:
+def _score_sections(comparison: EncoderComparison, notes: Sequence[str]) -> list[Section]:
     return [
         Section(
             "Scores",
@@ -111,7 +111,7 @@ def _score_sections(comparison: Comparison, notes: Sequence[str]) -> list[Sectio
     ]
 
 
-def _retrieval_section(comparison: Comparison, samples: Sequence[Sample]) -> Section:
+def _retrieval_section(comparison: EncoderComparison, samples: Sequence[Sample]) -> Section:
     table = retrieval_table(comparison)
     found = probe_pictures.draw_retrieval(comparison, samples)
     if found is None:
@@ -121,7 +121,7 @@ def _retrieval_section(comparison: Comparison, samples: Sequence[Sample]) -> Sec
     return Section("Retrieval", text, found, caption, table)
 
 
-def clusters_table(comparison: Comparison) -> Table:
+def clusters_table(comparison: EncoderComparison) -> Table:
     """Lay out the scores of clusters.
 
     Args:
@@ -138,7 +138,7 @@ def clusters_table(comparison: Comparison) -> Table:
     return Table(["encoder", *(key.replace("_", " ") for key in keys)], rows)
 
 
-def retrieval_table(comparison: Comparison) -> Table:
+def retrieval_table(comparison: EncoderComparison) -> Table:
     """Lay out the scores of retrieval.
 
     Args:

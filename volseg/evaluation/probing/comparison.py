@@ -89,7 +89,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class EncoderComparison:
     """What was found.
 
     Args:
@@ -110,7 +110,7 @@ def compare(
     question: Question,
     controls: Mapping[str, str],
     facts: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Comparison:
+) -> EncoderComparison:
     """Compare the features of several encoders on the same samples.
 
     Args:
@@ -141,7 +141,7 @@ def compare(
             )
         )
     vectors = {name: features.vectors for name, features in arms.items()}
-    return Comparison(classes, question, answers, align_all(vectors))
+    return EncoderComparison(classes, question, answers, align_all(vectors))
 
 
 @dataclass
