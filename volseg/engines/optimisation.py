@@ -94,7 +94,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     Args:
         device: Where it runs.
         precision: ``fp32``, ``bf16``, ``fp16`` or ``auto``: bf16 where the device has instructions
-            for it, fp32 elsewhere. A CPU without AVX-512 imitates bf16, a hundred times slower.
+            for it, fp32 elsewhere. A CPU without AVX-512 imitates bf16, which is far slower.
 
     Returns:
         The context.
