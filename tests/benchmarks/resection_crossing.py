@@ -9,6 +9,11 @@ volseg, and ``measure FOLDER --bundle BUNDLE`` segments all of them:
 - Dice on volseg's own cavities, on both kinds of resector's, and on these after a blur of 0.7 mm;
 - millilitres of cavity found in the healthy heads, in real scans of healthy people, and in scans of
   gliomas that nobody has operated on.
+
+The twin learns from resector instead: ``prepare FOLDER2 --maps 1 2 3 4 5 6 7 8 9 10 11`` and
+``peer_resector.py FOLDER2 --draws 10`` make its cases, ``twin FOLDER2`` lists them as real ones for
+``volseg finetune --data FOLDER2/cases.csv --split FOLDER2/split.json``, and then it is measured as
+above. Its negatives are none, as in resector's own recipe.
 """
 
 import argparse
@@ -23,6 +28,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from tests.benchmarks.cavity_data import write
 from volseg.data.volumes import read_volume
 from volseg.inference.results import FINISHED
 from volseg.transforms.anatomy.from_labels import anatomy_from_labels
@@ -64,25 +70,28 @@ GLIOMAS = tuple(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do one of the steps."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=("prepare", "own", "measure"))
+    parser.add_argument("step", choices=("prepare", "own", "measure", "twin"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--bundle", default="resection_cavity_segmentation")
     parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--maps", nargs="+", type=int, default=NUMBERS, help="label maps to take")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if args.step == "prepare":
-        prepare(args.folder, args.data, args.seed)
+        prepare(args.folder, args.data, args.seed, args.maps)
+    elif args.step == "twin":
+        list_twin(args.folder)
     elif args.step == "own":
         operate(args.folder, args.data, args.seed)
     else:
         report(args.folder, args.data, args.bundle)
 
 
-def prepare(folder: Path, data: Path, seed: int) -> None:
+def prepare(folder: Path, data: Path, seed: int, numbers: Sequence[int]) -> None:
     """Write healthy heads and their numbers for resector, one grid, RAS."""
     (folder / "heads").mkdir(parents=True, exist_ok=True)
-    for number in NUMBERS:
+    for number in numbers:
         labels, affine = read_labels(data, number)
         gif = np.zeros(600, dtype=np.uint8)
         for ours, theirs in FREESURFER_TO_GIF.items():
@@ -116,6 +125,30 @@ def operate(folder: Path, data: Path, seed: int) -> None:
                 case = f"{name}-{draw}.nii.gz"
                 save(folder / "own_images" / case, done.image[0].numpy(), affine)
                 save(folder / "own_masks" / case, done.mask[0].numpy(), affine)
+
+
+def list_twin(folder: Path) -> None:
+    """List resector's cases as real cavities; those of the last label map validate."""
+    paths = sorted((folder / "masks").glob("*.nii.gz"))
+    names = [path.name.removesuffix(".nii.gz") for path in paths]
+    rows = [
+        {
+            "name": name,
+            "image": str((folder / "images" / f"{name}.nii.gz").resolve()),
+            "label": str((folder / "masks" / f"{name}.nii.gz").resolve()),
+            "group": name.split("_")[0],
+        }
+        for name in names
+    ]
+    last = max((row["group"] for row in rows), key=lambda name: int(name[len("labelmap") :]))
+    held_out = [row["name"] for row in rows if row["group"] == last]
+    parts = {
+        "training": [row["name"] for row in rows if row["group"] != last],
+        "validation": held_out[: len(held_out) // 4],
+    }
+    listed = {name for names in parts.values() for name in names}
+    write(folder / "cases.csv", [row for row in rows if row["name"] in listed])
+    (folder / "split.json").write_text(json.dumps(parts, indent=4) + "\n")
 
 
 def read_labels(data: Path, number: int) -> tuple[np.ndarray, np.ndarray]:
