@@ -203,6 +203,20 @@ def test_a_decathlon_data_set_of_four_channels_in_a_file_is_read_by_name(tmp_pat
     assert image[:, 0, 0, 0].tolist() == [2, 3, 4, 1]
 
 
+def test_a_decathlon_data_set_is_not_trained_on_as_if_brats_had_numbered_it(tmp_path):
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+        nib.save(nib.Nifti1Image(np.ones((*SIZE, 4)), np.eye(4)), tmp_path / folder / "a.nii.gz")
+    description = {
+        "modality": {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"},
+        "labels": {"0": "background", "1": "edema", "2": "non-enhancing", "3": "enhancing tumour"},
+        "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}],
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    with pytest.raises(DataError, match="label 1 'edema', but the bundle takes it for 'necrosis'"):
+        finetune(tmp_path, tmp_path / "run", NAME, overrides=TINY, options=QUIET)
+
+
 @pytest.mark.real
 def test_real_gliomas_of_two_sequences_are_found_with_their_labels(shared_data):
     data = shared_data / "Dataset902_GliomaBraTS2013"

@@ -7,6 +7,7 @@ from typing import Any
 from volseg.bundle import Bundle
 from volseg.data.cases import Case, find_cases
 from volseg.data.class_tables import classified_cases
+from volseg.data.label_names import require_same_names
 from volseg.data.listing.sequences import canonical
 from volseg.errors import DataError, VolsegError
 from volseg.networks.card import seen_cases
@@ -66,7 +67,8 @@ def finetune(
         Weights, log and best validation.
 
     Raises:
-        DataError: If no case has a label, or the encoder was pretrained on validation cases.
+        DataError: If no case has a label, if the data set's names say that its labels are other
+            classes, or if the encoder was pretrained on validation cases.
     """
     found, folder = Bundle.find(bundle), Path(output)
     asked = found.raw_config("train", overrides or {})
@@ -74,6 +76,8 @@ def finetune(
     channels = asked.get("channels", ())
     every = find_cases(data, None, channels, optional_channels=is_optional)
     table = label_table(asked, data)
+    if isinstance(asked.get("label_map"), Mapping) and "classes" in asked:
+        require_same_names(data, asked["label_map"], asked["classes"])
     cases, notes = trainable_cases(every, is_simulating=asked.get("simulates") is True, table=table)
     if not cases:
         raise DataError(f"{data} holds no labelled case; fine-tuning needs labels")
