@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from volseg.bundle import Bundle, bundle_names
 from volseg.errors import BundleError
@@ -58,7 +59,7 @@ def test_each_preset_of_a_bundle_gives_a_bundle_without_contradictions(name, pre
     copy = bundle.copy_to(tmp_path / "copy", preset_overrides(bundle.root, [preset]))
     assert copy.check() == []
     train = copy.raw_config("train")
-    assert list(copy.classes().values()) == train["classes"]
+    assert list(copy.classes().values()) == train.get("classes", ["background", "cavity"])
     assert set(train.get("label_map", {}).values()) <= set(copy.classes())
     assert {v for values in train.get("regions", {}).values() for v in values} <= set(
         copy.classes()
@@ -72,6 +73,19 @@ def test_a_network_of_a_preset_is_built_for_four_channels(preset, tmp_path):
     network = copy.config("inference").get_parsed_content("network_def")
     assert network.encoder.spec.in_channels == 4
     network.encoder.require_divisible(tuple(copy.raw_config("train")["patch_size"]))
+
+
+@pytest.mark.parametrize("preset", ["unetformer", "fine"])
+def test_a_preset_of_the_cavity_bundle_gives_a_network_for_its_patch(preset, tmp_path):
+    bundle = Bundle.find("resection_cavity_segmentation")
+    copy = bundle.copy_to(tmp_path / "copy", preset_overrides(bundle.root, [preset]))
+    train = copy.raw_config("train")
+    assert copy.raw_config("inference")["spacing"] == train["spacing"]
+    network = copy.config("inference").get_parsed_content("network_def")
+    size = train["patch_size"]
+    network.encoder.require_divisible(tuple(size))
+    with torch.no_grad():
+        assert network(torch.zeros(1, 1, *size)).shape == (1, 2, *size)
 
 
 @pytest.mark.parametrize("preset", TASKS)
