@@ -10,6 +10,11 @@ than a window, 144 mm, along each axis: smaller ones are padded differently, and
 
 The peer: `LoadImaged`, `Orientationd`, `Spacingd`, `SlidingWindowInferer` (Gaussian, overlap 0.5),
 `Activationsd`, `Invertd`, `AsDiscreted`, `SaveImaged`, as in the bundles of MONAI's model zoo.
+
+``--nnunet PYTHON`` adds nnU-Net's predictor, from another environment that has ``nnunetv2`` beside
+what volseg needs: the same network, spacing, window, overlap and weights of a window, linear
+resampling, and no mirroring. It sees the axes in another order, so that only the network of one
+voxel can be expected to give it the same labels.
 """
 
 import argparse
@@ -34,6 +39,8 @@ ROI = (96, 96, 96)
 
 RANGE = (-1024.0, 1024.0)
 
+NNUNET_RESAMPLING = ("resampling_fn_seg", "resampling_fn_probabilities")
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare, or be one side of the comparison."""
@@ -45,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-memory", metavar="SIZE", help="ceiling of volseg's side")
     parser.add_argument("--precision", default="float32", help="of volseg's side")
     parser.add_argument("--sides", nargs="+", default=["volseg", "monai"])
+    parser.add_argument("--nnunet", metavar="PYTHON", help="interpreter that has nnunetv2")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
@@ -72,10 +80,11 @@ def compare(volume: Path, classes: int, args: argparse.Namespace, folder: Path) 
     """Run the sides one after the other."""
     found: dict[str, Any] = {"volume": volume.name, "classes": classes}
     found |= {"precision": args.precision, "network": args.network}
-    masks = []
-    for side in args.sides:
+    masks = {}
+    for side in [*args.sides, *(["nnunet"] if args.nnunet else [])]:
         output = folder / f"{side}_{classes}"
-        command = [sys.executable, "-m", "tests.benchmarks.segmentation", str(volume)]
+        python = args.nnunet if side == "nnunet" else sys.executable
+        command = [python, "-W", "ignore", "-m", "tests.benchmarks.segmentation", str(volume)]
         command += ["--classes", str(classes), "--side", side, "--output", str(output)]
         command += ["--network"] if args.network else []
         command += ["--max-memory", args.max_memory] if args.max_memory else []
@@ -86,12 +95,15 @@ def compare(volume: Path, classes: int, args: argparse.Namespace, folder: Path) 
             continue
         found[side] = json.loads(done.stdout.splitlines()[-1])
         (mask,) = output.rglob("*.nii.gz")
-        masks.append(np.asanyarray(nib.load(mask).dataobj).squeeze())
-    if len(masks) == 2:
-        found["agreement"] = float((masks[0] == masks[1]).mean())
-        ours, theirs = found["volseg"], found["monai"]
-        found["times_as_fast"] = round(theirs["cpu_seconds"] / ours["cpu_seconds"], 2)
-        found["memory_ratio"] = round(theirs["extra_mib"] / ours["extra_mib"], 2)
+        masks[side] = np.asanyarray(nib.load(mask).dataobj).squeeze()
+    ours = found["volseg"] if "volseg" in masks else None
+    for side, mask in masks.items():
+        if ours is None or side == "volseg":
+            continue
+        theirs = found[side]
+        theirs["agreement"] = float((masks["volseg"] == mask).mean())
+        theirs["times_as_fast"] = round(theirs["cpu_seconds"] / ours["cpu_seconds"], 2)
+        theirs["memory_ratio"] = round(theirs["extra_mib"] / ours["extra_mib"], 2)
     return found
 
 
@@ -100,8 +112,8 @@ def run_side(args: argparse.Namespace) -> None:
     classes, args.output = args.classes[0], args.output
     args.output.mkdir(parents=True)
     network = make_network(classes, is_real=args.network).eval()
-    segment = prepare_volseg if args.side == "volseg" else prepare_monai
-    go = segment(network, classes, args)
+    sides = {"volseg": prepare_volseg, "monai": prepare_monai, "nnunet": prepare_nnunet}
+    go = sides[args.side](network, classes, args)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
     with torch.inference_mode():
@@ -187,6 +199,70 @@ def prepare_monai(network: torch.nn.Module, classes: int, args: argparse.Namespa
         case = before({"image": str(args.volume)})
         case["pred"] = inferer(case["image"][None], network)[0]
         after(case)
+
+    return go
+
+
+def prepare_nnunet(network: torch.nn.Module, classes: int, args: argparse.Namespace) -> Any:
+    """Set up nnU-Net's predictor on a network that it did not train."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    resampling = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": False}
+    resample = {"resampling_fn_data": "resample_data_or_seg_to_shape"}
+    resample |= dict.fromkeys(NNUNET_RESAMPLING, resample["resampling_fn_data"])
+    kwargs = {f"{name}_kwargs": resampling for name in resample}
+    intensities = {"mean": RANGE[0], "std": RANGE[1] - RANGE[0]}
+    intensities |= {"percentile_00_5": RANGE[0], "percentile_99_5": RANGE[1]}
+    configuration = {
+        "data_identifier": "benchmark",
+        "preprocessor_name": "DefaultPreprocessor",
+        "batch_size": 1,
+        "patch_size": list(ROI),
+        "spacing": list(SPACING),
+        "normalization_schemes": ["CTNormalization"],
+        "use_mask_for_norm": [False],
+        "batch_dice": False,
+        "architecture": {},
+        **resample,
+        **kwargs,
+    }
+    plans = PlansManager(
+        {
+            "dataset_name": "benchmark",
+            "plans_name": "benchmark",
+            "transpose_forward": [0, 1, 2],
+            "transpose_backward": [0, 1, 2],
+            "image_reader_writer": "SimpleITKIO",
+            "label_manager": "LabelManager",
+            "foreground_intensity_properties_per_channel": {"0": intensities},
+            "configurations": {"3d_fullres": configuration},
+        }
+    )
+    names = {f"class {value}": value for value in range(1, classes)}
+    description = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, **names},
+        "file_ending": ".nii.gz",
+    }
+    predictor = nnUNetPredictor(
+        use_mirroring=False,
+        perform_everything_on_device=False,
+        device=torch.device("cpu"),
+        allow_tqdm=False,
+    )
+    predictor.manual_initialization(
+        network,
+        plans,
+        plans.get_configuration("3d_fullres"),
+        [network.state_dict()],
+        description,
+        "benchmark",
+        None,
+    )
+
+    def go() -> None:
+        predictor.predict_from_files_sequential([[str(args.volume)]], [str(args.output / "mask")])
 
     return go
 
