@@ -1,8 +1,8 @@
 """What a sliding window costs beside the network's own forward passes.
 
-``python -m tests.benchmarks.overhead`` gives a residual network windows of one size, first alone, as
-many as the sliding window takes, then through volseg's and MONAI's inferer. They take turns in one
-process of one thread, and the figure is the median of the ratios of CPU seconds.
+``python -m tests.benchmarks.overhead`` gives a residual network windows of one size, first alone,
+as many as the sliding window takes, then through volseg's and MONAI's inferer. They take turns in
+one process of one thread, and the figure is the median of the ratios of CPU seconds.
 """
 
 import argparse

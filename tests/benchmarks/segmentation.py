@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--network", action="store_true")
     parser.add_argument("--max-memory", metavar="SIZE", help="ceiling of volseg's side")
     parser.add_argument("--precision", default="float32", help="of volseg's side")
+    parser.add_argument("--at-most", metavar="SIZE", help="address space of every side")
     parser.add_argument("--sides", nargs="+", default=["volseg", "monai"])
     parser.add_argument("--nnunet", metavar="PYTHON", help="interpreter that has nnunetv2")
     parser.add_argument("--side", help=argparse.SUPPRESS)
@@ -89,6 +90,7 @@ def compare(volume: Path, classes: int, args: argparse.Namespace, folder: Path) 
         command += ["--network"] if args.network else []
         command += ["--max-memory", args.max_memory] if args.max_memory else []
         command += ["--precision", args.precision]
+        command += ["--at-most", args.at_most] if args.at_most else []
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             found[side] = {"failed": done.stderr.strip().splitlines()[-1:]}
@@ -109,6 +111,10 @@ def compare(volume: Path, classes: int, args: argparse.Namespace, folder: Path) 
 
 def run_side(args: argparse.Namespace) -> None:
     """Segment once and say what it took."""
+    if args.at_most:
+        from volseg.inference.memory import parse_bytes
+
+        resource.setrlimit(resource.RLIMIT_AS, (parse_bytes(args.at_most),) * 2)
     classes, args.output = args.classes[0], args.output
     args.output.mkdir(parents=True)
     network = make_network(classes, is_real=args.network).eval()
