@@ -48,6 +48,7 @@ def contradictions(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _against_network(file: str, config: Mapping[str, Any]) -> list[str]:
     """Compare the numbers of classes and channels with those of the network."""
     network, problems = _table(config, "network_def"), []
+    network = _table(network, "network") or network  # one that is wrapped, as by tensorized
     outputs = network.get("num_classes")
     if outputs != config.get("num_classes", outputs):
         problems.append(

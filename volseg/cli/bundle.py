@@ -17,10 +17,10 @@ from volseg.cli.options import (
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Describe the subcommand and its own subcommands."""
-    text = "list, check, pack, export and make bundles"
+    text = "list, check, pack, export, compress and make bundles"
     parser: argparse.ArgumentParser = subparsers.add_parser("bundle", help=text, description=text)
     inner = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    for add in (_add_new, _add_list, _add_check, _add_pack, _add_export):
+    for add in (_add_new, _add_list, _add_check, _add_pack, _add_export, _add_compress):
         _add_common(add(inner))
     return parser
 
@@ -197,6 +197,34 @@ def _export(args: argparse.Namespace) -> int:
     found = Bundle.find(args.bundle, is_trusted=args.trust)
     exported = export_bundle(found, args.output, **given, overwrite=args.overwrite)
     return report(args, exported, is_good=exported.is_complete)
+
+
+def _add_compress(subparsers: Any) -> argparse.ArgumentParser:
+    text = "write a bundle whose network has its trained layers in factors, with fewer parameters"
+    parser: argparse.ArgumentParser = subparsers.add_parser("compress", help=text, description=text)
+    parser.add_argument("bundle", metavar="PATH", help="a bundle's folder, zip file or name")
+    add_output(parser)
+    parser.add_argument("--method", help="cp, tucker or tt (default: tucker)")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        metavar="FRACTION",
+        help="parameters to keep at most, as a fraction of the network's (default: 0.3)",
+    )
+    add_trust(parser)
+    parser.set_defaults(act=_compress)
+    return parser
+
+
+def _compress(args: argparse.Namespace) -> int:
+    from volseg.bundle import Bundle
+    from volseg.workflows.bundles.compress import compress_bundle
+
+    names = ("method", "budget")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    found = Bundle.find(args.bundle, is_trusted=args.trust)
+    made = compress_bundle(found, args.output, **given, overwrite=args.overwrite)
+    return report(args, made)
 
 
 def _parse_spacing(text: str) -> tuple[float, ...]:
