@@ -10,18 +10,15 @@ from typing import Any
 from volseg.engines.checkpoint import hash_module, list_cases
 from volseg.errors import BundleError, WeightsError
 from volseg.networks.card import Card, describe_data
-from volseg.networks.classifier import Classifier
 from volseg.networks.config import build
 from volseg.networks.encoder import Encoder
 from volseg.networks.opening import read_card
-from volseg.networks.segmenter import Segmenter
+from volseg.networks.weights import Whole
 
 logger = logging.getLogger(__name__)
 
 
-def begin_card(
-    given: Mapping[str, Any] | Card, network: Encoder | Segmenter | Classifier, dataset: Any
-) -> Card:
+def begin_card(given: Mapping[str, Any] | Card, network: Encoder | Whole, dataset: Any) -> Card:
     """Make the card of a network in training.
 
     Args:
@@ -44,7 +41,7 @@ def begin_card(
     return Card(**{**facts, "network": config, "channels": tuple(facts["channels"])})
 
 
-def _builds(config: Mapping[str, Any], network: Encoder | Segmenter | Classifier) -> bool:
+def _builds(config: Mapping[str, Any], network: Encoder | Whole) -> bool:
     own = config.get("encoder", config) if isinstance(network, Encoder) else config
     try:
         twin = build(own)

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from volseg.engines import distributed
 from volseg.errors import WeightsError
 from volseg.networks.classifier import Classifier
+from volseg.networks.detector import Detector
 from volseg.networks.embedder import Embedder
 from volseg.networks.segmenter import Segmenter
 from volseg.networks.weights import load_encoder, load_segmenter
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def inference_evaluator(
-    network: Segmenter | Classifier | Embedder,
+    network: Segmenter | Classifier | Detector | Embedder,
     weights: str | Path,
     dataset: Dataset[Any],
     inferer: Inferer,
@@ -64,7 +65,7 @@ class LoadWeights:
         path: The file.
     """
 
-    def __init__(self, network: Segmenter | Classifier | Embedder, path: Path) -> None:
+    def __init__(self, network: Segmenter | Classifier | Detector | Embedder, path: Path) -> None:
         self.network = network
         self.path = path
 
@@ -90,7 +91,7 @@ class LoadWeights:
                 f"{self.path} is not there, and random weights are of no use; train the bundle,"
                 " or name the file as weights"
             )
-        if isinstance(self.network, (Segmenter, Classifier)):
+        if isinstance(self.network, (Segmenter, Classifier, Detector)):
             receipt = load_segmenter(self.network, self.path)
         else:
             receipt = load_encoder(self.network.encoder, self.path)

@@ -9,14 +9,15 @@ from monai.engines import SupervisedEvaluator
 
 from volseg.engines import distributed
 from volseg.networks.classifier import Classifier
+from volseg.networks.detector import Detector
 from volseg.networks.opening import read_card
 from volseg.networks.segmenter import Segmenter
 from volseg.networks.storage import read_tensors
-from volseg.networks.weights import load_encoder, load_segmenter
+from volseg.networks.weights import Whole, load_encoder, load_segmenter
 
 logger = logging.getLogger(__name__)
 
-Network = TypeVar("Network", Segmenter, Classifier)
+Network = TypeVar("Network", Segmenter, Classifier, Detector)
 
 
 def initial_network(
@@ -41,7 +42,7 @@ def initial_network(
     return network.to(distributed.device(device))
 
 
-def _is_whole(network: Segmenter | Classifier, path: str | Path) -> bool:
+def _is_whole(network: Whole, path: str | Path) -> bool:
     """Tell whether a file holds every tensor of a network, and no other."""
     read_card(path)  # refuses what is no weights file
     own = {name: value.shape for name, value in network.state_dict().items()}
@@ -49,7 +50,7 @@ def _is_whole(network: Segmenter | Classifier, path: str | Path) -> bool:
 
 
 def evaluate_weights(
-    evaluator: SupervisedEvaluator, network: Segmenter | Classifier, weights: str | Path
+    evaluator: SupervisedEvaluator, network: Whole, weights: str | Path
 ) -> dict[str, Any]:
     """Validate saved weights.
 

@@ -21,6 +21,7 @@ from volseg.networks.adaption import channel_mixing
 from volseg.networks.card import Card
 from volseg.networks.classifier import Classifier
 from volseg.networks.config import build
+from volseg.networks.detector import Detector
 from volseg.networks.encoder import Encoder
 from volseg.networks.fingerprint import fingerprint
 from volseg.networks.fitting import Fitting, fit_part, require_equal
@@ -42,12 +43,15 @@ from volseg.networks.storage import (
     write_atomically,
 )
 
+Whole = Segmenter | Classifier | Detector
+"""Networks around an encoder."""
+
 PARTS = ("encoder", "decoder", "heads")
 MINIMUM_FRACTION = 0.95
 """Below this share of the encoder's parameters a network is not pretrained, only mixed up."""
 
 
-def segmenter_parts(segmenter: Segmenter | Classifier) -> dict[str, nn.Module]:
+def segmenter_parts(segmenter: Whole) -> dict[str, nn.Module]:
     """Name the parts of a whole network as a weights file does.
 
     Args:
@@ -147,7 +151,7 @@ def build_network(card: Card) -> nn.Module:
 
 
 def load_encoder(
-    network: Encoder | Segmenter | Classifier,
+    network: Encoder | Whole,
     path: Path | str,
     *,
     channels: Sequence[str] | None = None,
@@ -180,7 +184,7 @@ def load_encoder(
 
 
 def fit_encoder(
-    network: Encoder | Segmenter | Classifier,
+    network: Encoder | Whole,
     path: Path | str,
     channels: Sequence[str] | None = None,
     *,
@@ -228,7 +232,7 @@ def fit_encoder(
     return fitting.receipt(str(path), list(root.state_dict()), stored, notes), fitting.values
 
 
-def load_segmenter(segmenter: Segmenter | Classifier, path: Path | str) -> Receipt:
+def load_segmenter(segmenter: Whole, path: Path | str) -> Receipt:
     """Load a whole network, exactly.
 
     A file that is damaged, holds anything but this network's tensors or computes something else
@@ -253,7 +257,7 @@ def load_segmenter(segmenter: Segmenter | Classifier, path: Path | str) -> Recei
     return Receipt(str(path), tuple(tensors), notes=notes)
 
 
-def _rooted(network: Encoder | Segmenter | Classifier) -> nn.Module:
+def _rooted(network: Encoder | Whole) -> nn.Module:
     """Give a module that has the encoder under its name in a file."""
     return nn.ModuleDict({"encoder": network}) if isinstance(network, Encoder) else network
 
