@@ -16,7 +16,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "predictions",
         metavar="PRED",
         type=Path,
-        help="a mask, a folder of masks, or the table of a bundle for classification (*.csv)",
+        help="a mask, a folder of masks, or a table (*.csv) of classes or, with --lesions, boxes",
     )
     parser.add_argument(
         "references",
@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     from volseg.evaluation.regions import Regions
     from volseg.workflows.evaluate import evaluate, evaluate_grades
 
+    if args.predictions.suffix == ".csv" and args.lesions is not None:
+        return _run_boxes(args)
     if args.predictions.suffix == ".csv":
         graded = evaluate_grades(args.predictions, args.references, seed=args.seed)
         return report(args, graded, graded.table(), is_good=graded.is_complete)
@@ -78,6 +80,18 @@ def run(args: argparse.Namespace) -> int:
     return report(args, found, found.table(), is_good=found.is_complete)
 
 
+def _run_boxes(args: argparse.Namespace) -> int:
+    """Score a table of boxes."""
+    from volseg.workflows.box_evaluate import evaluate_boxes
+    from volseg.workflows.lesions import Criterion
+
+    what = Criterion(args.lesions, least_ml=args.least_ml)
+    found = evaluate_boxes(
+        args.predictions, args.references, what, args.iou, args.groups, seed=args.seed
+    )
+    return report(args, found, found.table(), is_good=found.is_complete)
+
+
 def _add_lesions(parser: argparse.ArgumentParser) -> None:
     """Add what counts as a lesion."""
     lesions = parser.add_argument_group("lesion by lesion")
@@ -95,6 +109,14 @@ def _add_lesions(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         help="share of a lesion that must be covered to count as found (default: 0, one voxel)",
+    )
+    lesions.add_argument(
+        "--iou",
+        metavar="SHARE",
+        type=float,
+        default=0.3,
+        help="for boxes: least intersection over union with the lesion that one finds"
+        " (default: 0.3)",
     )
     lesions.add_argument(
         "--least-ml", metavar="ML", type=float, default=0.0, help="leave out smaller lesions"
