@@ -58,6 +58,7 @@ VERBS = [
     "pretrain",
     "finetune",
     "segment",
+    "detect",
     "evaluate",
     "calibrate",
     "review",

@@ -18,6 +18,7 @@ from monai.transforms import SaveImaged
 from tests.bundles.synthetic import write_dataset, write_split
 from volseg import __version__
 from volseg.bundle import Bundle
+from volseg.data.box_tables import read_boxes
 from volseg.data.class_tables import chances_of_table
 from volseg.engines.distributed import device
 from volseg.errors import WeightsError, find_cause
@@ -224,6 +225,13 @@ def test_inference_through_monai_gives_something_for_each_case(
         assert classes == trained.raw_config("inference")["classes"]
         assert list(chances) == [path.name.removesuffix(".nii.gz") for path in images]
         assert all(sum(row) == pytest.approx(1, abs=1e-5) for row in chances.values())
+        return
+    if "detection" in trained.name:
+        lines = (tmp_path / "out" / "boxes.jsonl").read_text().splitlines()
+        scans = [json.loads(line) for line in lines]
+        assert [scan["case"] for scan in scans] == [p.name[: -len(".nii.gz")] for p in images]
+        assert [tuple(scan["shape"]) for scan in scans] == [nib.load(p).shape for p in images]
+        assert set(read_boxes(tmp_path / "out" / "boxes.csv")) == {s["case"] for s in scans}
         return
     if "segmentation" not in trained.name:
         lines = (tmp_path / "out" / "embeddings.jsonl").read_text().splitlines()

@@ -69,11 +69,12 @@ def test_boxes_of_the_same_grid_stay_as_they_are_and_are_cut_at_its_faces():
 def test_the_lines_hold_size_and_centre_of_each_box_and_scans_without_one(tmp_path):
     paths, _ = write_case(tmp_path, oblique_affine())
     image = preprocessing(("image",))({"image": paths["image"]})["image"]
-    save = SaveBoxesd("pred", tmp_path, NAMES)
+    save = SaveBoxesd("pred", tmp_path / "out", NAMES)
     save({"image": image, "pred": torch.zeros(0, 8)})
-    assert read_boxes(tmp_path / TABLE) == {"image": []}
+    assert read_boxes(tmp_path / "out" / TABLE) == {"image": []}
     save({"image": image, "pred": torch.tensor([[0.0, 0, 0, 4, 2, 6, 0.5, 0]])})
-    first, second = (json.loads(line) for line in (tmp_path / LINES).read_text().splitlines())
+    lines = (tmp_path / "out" / LINES).read_text().splitlines()
+    first, second = map(json.loads, lines)
     assert first["boxes"] == []
     (box,) = second["boxes"]
     edges = np.array(box["stop"]) - box["start"]
@@ -83,6 +84,19 @@ def test_the_lines_hold_size_and_centre_of_each_box_and_scans_without_one(tmp_pa
     affine = np.array(second["affine"])
     assert box["centre_mm"] == pytest.approx(affine[:3, :3] @ middle + affine[:3, 3], abs=1e-3)
     assert box["class"] == "lesion"
+
+
+def test_two_runs_are_not_mixed(tmp_path):
+    paths, _ = write_case(tmp_path, np.eye(4))
+    image = preprocessing(("image",))({"image": paths["image"]})["image"]
+    case = {"image": image, "pred": torch.tensor([[0.0, 0, 0, 4, 2, 6, 0.5, 0]])}
+    save = SaveBoxesd("pred", tmp_path / "out", NAMES)
+    save(case)
+    with pytest.raises(DataError, match=r"boxes\.csv exists already; use another output_dir"):
+        SaveBoxesd("pred", tmp_path / "out", NAMES)(case)
+    save(case)  # as if two scans of one folder had one name
+    with pytest.raises(DataError, match="names 'image' 2 times"):
+        read_boxes(tmp_path / "out" / TABLE)
 
 
 def test_what_is_no_table_of_boxes_is_refused(tmp_path):

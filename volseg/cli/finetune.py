@@ -12,7 +12,7 @@ SCHEDULES = ("scratch", "warmup", "sawtooth", "llrd", "frozen")
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Describe the subcommand."""
-    text = "train a segmenter or classifier, from a pretrained encoder or from scratch"
+    text = "train a segmenter, classifier or detector, from a pretrained encoder or from scratch"
     parser: argparse.ArgumentParser = subparsers.add_parser("finetune", help=text, description=text)
     add_bundle(parser)
     add_training(parser, "those of a data set or of a network")

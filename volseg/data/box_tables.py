@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,6 +154,7 @@ class SaveBoxesd(MapTransform):
     ) -> None:
         super().__init__(keys)
         self.folder = Path(output_dir)
+        self.is_begun = False
         self.classes = [str(name) for name in classes]
         self.image = image
 
@@ -164,7 +166,13 @@ class SaveBoxesd(MapTransform):
 
         Returns:
             The case as it was.
+
+        Raises:
+            DataError: If a table of another run is there.
         """
+        if not self.is_begun and (self.folder / TABLE).exists():
+            raise DataError(f"{self.folder / TABLE} exists already; use another output_dir")
+        self.is_begun = True
         image = data[self.image]
         name = stem(Path(str(image.meta["filename_or_obj"])).name)
         for key in self.key_iterator(dict(data)):
@@ -246,9 +254,12 @@ def _cases_beside(table: Path) -> list[str]:
     if not lines.is_file():
         return []
     try:
-        return [json.loads(line)["case"] for line in lines.read_text("utf-8").splitlines()]
-    except (ValueError, KeyError, TypeError) as error:
+        names = [json.loads(line)["case"] for line in lines.read_text("utf-8").splitlines()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{lines} cannot be read, line by line, as JSON: {error}") from error
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{lines} names {twice[0]!r} {names.count(twice[0])} times; keep one run")
+    return names
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float]:

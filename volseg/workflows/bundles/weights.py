@@ -13,9 +13,8 @@ from volseg.errors import BundleError, VolsegError, find_cause
 from volseg.networks.card import Card
 from volseg.networks.encoder import Encoder
 from volseg.networks.opening import read_card
-from volseg.networks.segmenter import Segmenter
 from volseg.networks.storage import read_metadata, read_state_dict, read_tensors
-from volseg.networks.weights import load_encoder, load_segmenter
+from volseg.networks.weights import Whole, load_encoder, load_segmenter
 from volseg.trust import foreign_code
 from volseg.workflows.bundles.files import PICKLES, judge_text
 from volseg.workflows.bundles.finding import Contents, Finding, warning
@@ -118,7 +117,7 @@ def _build(root: Path, config: Mapping[str, Any], key: str) -> nn.Module:
 def _load(network: nn.Module, path: Path) -> None:
     if isinstance(network, Encoder):
         load_encoder(network, path)
-    elif isinstance(network, Segmenter):
+    elif isinstance(network, Whole):
         load_segmenter(network, path)
     else:
         _compare(network.state_dict(), read_state_dict(path))
