@@ -12,7 +12,7 @@ from volseg.errors import BundleError
 
 SAME = {
     "Activationsd", "AsDiscreted", "CastToTyped", "Compose", "EnsureTyped", "Invertd", "SaveImaged",
-    "SqueezeDimd", "ToDeviced", "ToTensord", "postprocessing",
+    "SqueezeDimd", "ToDeviced", "ToTensord", "guarded_postprocessing", "postprocessing",
 }  # fmt: skip
 """Steps that volseg does in its own way, or that change no label."""
 
