@@ -62,9 +62,9 @@ HEALTHY = ("brain_mri/chris_t1.nii.gz", "brain_mri/chris_PD.nii.gz", "dicom/torc
 GLIOMAS = tuple(
     f"Dataset902_GliomaBraTS2013/imagesTr/brats_2013_pat000{number}_1_000{channel}.nii.gz"
     for number in (4, 5, 6)
-    for channel in range(4)
+    for channel in range(2)
 )
-"""Real gliomas before surgery, four sequences each: they are no cavities either."""
+"""Real gliomas before surgery, T1 with contrast and FLAIR: they are no cavities either."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
