@@ -170,7 +170,7 @@ def test_a_bundle_gives_its_network_with_its_weights(bundle, tmp_path):
     assert labels.shape == values.shape
     assert len(np.unique(labels)) > 1
     assert np.array_equal(
-        Predictor.from_bundle(bundle).predict(tmp_path / "a.nii.gz").labels, labels
+        Predictor.from_bundle(bundle.root).predict(tmp_path / "a.nii.gz").labels, labels
     )
 
 

@@ -92,7 +92,7 @@ class Predictor:
     @classmethod
     def from_bundle(
         cls,
-        bundle: Bundle,
+        bundle: Bundle | str | Path,
         device: torch.device | str = "cpu",
         overrides: Mapping[str, Any] | None = None,
         ceiling: Ceiling | None = None,
@@ -101,7 +101,7 @@ class Predictor:
         """Build the predictor that a bundle describes, with its weights.
 
         Args:
-            bundle: A segmentation bundle.
+            bundle: A segmentation bundle, its folder, or the name of one that comes with volseg.
             device: Where the network runs.
             overrides: Values of the inference configuration to replace, by id.
             ceiling: How much memory may be used.
@@ -110,6 +110,7 @@ class Predictor:
         Returns:
             The predictor, ready.
         """
+        bundle = bundle if isinstance(bundle, Bundle) else Bundle.find(bundle)
         classes = bundle.classes()
         config = bundle.config("inference", dict(overrides or {}))
         if steps := left_out(bundle.raw_config("inference")):
