@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from volseg.workflows.anomaly_map import map_anomaly
     from volseg.workflows.anomaly_train import train_anomaly
     from volseg.workflows.bundles.check import check_bundle
+    from volseg.workflows.bundles.compress import compress_bundle
     from volseg.workflows.bundles.export import export_bundle
     from volseg.workflows.bundles.listing import list_bundles
     from volseg.workflows.bundles.new import new_bundle
     from volseg.workflows.bundles.pack import pack_bundle
     from volseg.workflows.calibrate import calibrate
     from volseg.workflows.demo import demo
+    from volseg.workflows.detect import detect
     from volseg.workflows.doctor import doctor
     from volseg.workflows.evaluate import evaluate
     from volseg.workflows.extent import extent
@@ -47,7 +49,9 @@ __all__ = [
     "VolsegError",
     "calibrate",
     "check_bundle",
+    "compress_bundle",
     "demo",
+    "detect",
     "doctor",
     "evaluate",
     "evaluate_anomaly",
@@ -83,6 +87,7 @@ _HOMES = {
     "map_anomaly": "volseg.workflows.anomaly_map",
     "train_anomaly": "volseg.workflows.anomaly_train",
     "check_bundle": "volseg.workflows.bundles.check",
+    "compress_bundle": "volseg.workflows.bundles.compress",
     "export_bundle": "volseg.workflows.bundles.export",
     "list_bundles": "volseg.workflows.bundles.listing",
     "load_encoder": "volseg.networks.weights",

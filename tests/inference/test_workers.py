@@ -118,6 +118,7 @@ def test_processes_that_never_begin_leave_a_run_that_can_be_resumed(images, tmp_
 
 
 INTERRUPTED = """
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -125,6 +126,7 @@ from tests.inference.deadly import deadly_predictor
 from volseg.inference.work_list import list_jobs
 from volseg.inference.workers import segment_on_devices
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in jobs in the background
 folder = Path(sys.argv[1])
 build = partial(deadly_predictor, folder / "log", hang="e")
 jobs = list_jobs([folder / "in"], folder / "out")

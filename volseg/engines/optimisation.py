@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from volseg.engines.schedules import Group, Schedule, WarmupCosine
+from volseg.engines.short_maps import autocast_on_cpu
 from volseg.errors import DeviceError, VolsegError
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -106,7 +107,8 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
         return nullcontext()
     if precision == "fp16" and device.type != "cuda":
         raise DeviceError(f"precision fp16 needs a CUDA device, not {device.type!r}; use bf16")
-    return torch.autocast(device.type, PRECISIONS.get(precision, torch.bfloat16))
+    dtype = PRECISIONS.get(precision, torch.bfloat16)
+    return autocast_on_cpu(dtype) if device.type == "cpu" else torch.autocast(device.type, dtype)
 
 
 def has_bf16(device: torch.device) -> bool:
