@@ -270,3 +270,41 @@ def test_a_window_of_one_value_is_computed_once_and_gives_the_same():
     assert len(seen) == 2 * 9 + 1
     unlike = inferer((volume + 1e-30 * torch.rand(volume.shape))[None], network)[0]
     assert torch.allclose(found, unlike, atol=1e-6)
+
+
+def noisy_air_around_a_block():
+    volume = 0.01 * torch.rand(1, 24, 8, 8, generator=torch.Generator().manual_seed(1))
+    volume[:, 9:11] = 1.0
+    return volume
+
+
+def brightness(windows):
+    """Give two classes, air and tissue, by the mean of the neighbours."""
+    mean = torch.nn.functional.avg_pool3d(windows, 3, stride=1, padding=1)
+    return torch.cat([0.2 - mean, mean - 0.2], dim=1)
+
+
+def test_windows_of_declared_air_are_computed_once_with_the_same_labels():
+    volume, seen = noisy_air_around_a_block(), []
+
+    def counting(windows):
+        seen.append(windows)
+        return brightness(windows)
+
+    plain = SlidingWindow((4, 4, 4))(volume[None], brightness).argmax(1)
+    found = SlidingWindow((4, 4, 4), air=0.02)(volume[None], counting).argmax(1)
+    assert plain.sum() > 0
+    assert torch.equal(found, plain)
+    # 11 x 3 x 3 windows; those that start at row 6, 8 or 10 see the block
+    assert len(seen) == 3 * 9 + 1
+
+
+def test_noisy_air_is_computed_where_no_bundle_declares_it():
+    seen = []
+
+    def counting(windows):
+        seen.append(windows)
+        return brightness(windows)
+
+    SlidingWindow((4, 4, 4))(noisy_air_around_a_block()[None], counting)
+    assert len(seen) == 11 * 9

@@ -98,12 +98,21 @@ class SlidingWindow(Inferer):
         roi_size: Voxels of a window along each axis.
         overlap: Least fraction of a window that it shares with its neighbour, from 0 to below 1.
         batch_size: Most windows given to the network at once.
+        air: Largest value of air after preprocessing, where a bundle declares that nothing is to be
+            found in windows of air alone: they are all taken for windows of just this value, which
+            are computed once. `None`: only windows that are one value throughout are not repeated.
 
     Raises:
         GeometryError: If the window, the overlap or the batch size is out of range.
     """
 
-    def __init__(self, roi_size: Sequence[int], overlap: float = 0.5, batch_size: int = 1) -> None:
+    def __init__(
+        self,
+        roi_size: Sequence[int],
+        overlap: float = 0.5,
+        batch_size: int = 1,
+        air: float | None = None,
+    ) -> None:
         if len(roi_size) != 3 or min(roi_size) < 1:
             raise GeometryError(f"window {tuple(roi_size)} is not three positive sizes")
         if not 0 <= overlap < 1:
@@ -113,6 +122,7 @@ class SlidingWindow(Inferer):
         self.roi_size: Size = (roi_size[0], roi_size[1], roi_size[2])
         self.overlap = overlap
         self.batch_size = batch_size
+        self.air = air
 
     @torch.no_grad()
     def __call__(
@@ -268,10 +278,13 @@ class SlidingWindow(Inferer):
         return list(zip(starts, weights, strict=True))
 
     def _window(self, volume: Tensor, place: AxisPlaces) -> Tensor:
-        """Take a view of one window of a volume ``(C, D, H, W)``."""
+        """Take a view of one window of a volume ``(C, D, H, W)``; air has one value."""
         (depth, _), (height, _), (width, _) = place
         rows, columns, slices = self.roi_size
-        return volume[:, depth : depth + rows, height : height + columns, width : width + slices]
+        window = volume[:, depth : depth + rows, height : height + columns, width : width + slices]
+        if self.air is not None and bool((window <= self.air).all()):
+            return window.new_tensor(self.air).expand_as(window)
+        return window
 
     def _checked(self, logits: Any) -> Tensor:
         """Refuse anything from the network but one map of logits as large as the windows."""
