@@ -170,6 +170,7 @@ def augmentation(
     *,
     focus: float = 0.7,
     intensity: float = 0.2,
+    synthesis: Mapping[str, Any] | None = None,
 ) -> Pipeline:
     """Build the random transform from a prepared case to a training patch.
 
@@ -182,13 +183,14 @@ def augmentation(
         warp: How strongly patches are bent and turned.
         focus: Probability of a patch around a voxel of the cavity.
         intensity: Largest change of brightness and of contrast, in standard deviations.
+        synthesis: Arguments of `RandSynthesized`, as ``shares`` of contrasts and ``lesion_share``.
 
     Returns:
         The transform, with ``set_random_state``; a case becomes ``image`` and ``label``, float32.
     """
     return Pipeline(
         [
-            RandSynthesized(spacing=_triple(spacing), scheme="auto"),
+            _synthesised(spacing, synthesis),
             RandCavityd(prior),
             normalizer or StandardizeTissued(["image"]),
             RandWarpd(
@@ -219,6 +221,7 @@ class FixedDraw(Transform):
         prior: What is resected how often; a mapping is taken as the arguments of `Prior`.
         acquisition: What scanners do how often.
         seed: The source of the draws, with the name of a case's file and its ``draw``.
+        synthesis: Arguments of `RandSynthesized`, as in `augmentation`.
     """
 
     def __init__(
@@ -229,13 +232,14 @@ class FixedDraw(Transform):
         prior: Prior | Mapping[str, Any] | None = None,
         acquisition: AcquisitionRanges | None = None,
         seed: int = 0,
+        synthesis: Mapping[str, Any] | None = None,
     ) -> None:
         self.preparation = preparation
         self.normalizer = normalizer or StandardizeTissued(["image"])
         self.seed = seed
         self.simulation = Pipeline(
             [
-                RandSynthesized(spacing=_triple(spacing), scheme="auto"),
+                _synthesised(spacing, synthesis),
                 RandCavityd(prior),
                 RandAcquisitiond(["image"], _triple(spacing), acquisition),
             ]
@@ -273,6 +277,10 @@ def pick(case: Case) -> dict[Hashable, Any]:
     return {
         key: torch.as_tensor(case[key]).as_subclass(Tensor).float() for key in ("image", "label")
     }
+
+
+def _synthesised(spacing: Sequence[float], arguments: Mapping[str, Any] | None) -> RandSynthesized:
+    return RandSynthesized(**{"spacing": _triple(spacing), "scheme": "auto", **(arguments or {})})
 
 
 def _triple(values: Sequence[float]) -> Spacing:

@@ -21,7 +21,7 @@ from volseg.transforms.distractors import paint_lesion
 from volseg.transforms.filters import blur, blur_axis, close_gaps
 from volseg.transforms.label_kinds import BRAIN, INNER, Kind
 from volseg.transforms.resection.noise import band_noise
-from volseg.transforms.synthesis_draw import Synthesis, sample_synthesis
+from volseg.transforms.synthesis_draw import LESION_SHARE, Synthesis, sample_synthesis
 from volseg.types import Size, Spacing
 
 __all__ = ["RandSynthesized", "Synthesis", "sample_synthesis", "synthesize"]
@@ -198,6 +198,7 @@ class RandSynthesized(RandomizableTransform, MapTransform):
         spacing: Voxel edge along each axis, in mm; `None`: that of the label map's affine.
         shares: How often each contrast is drawn; `None`: `DEFAULT_SHARES`.
         scheme: What the labels' numbers mean, as in `read_labels`.
+        lesion_share: Probability of lesions that are not cavities.
     """
 
     def __init__(
@@ -208,6 +209,7 @@ class RandSynthesized(RandomizableTransform, MapTransform):
         spacing: Spacing | None = None,
         shares: Mapping[str, float] | None = None,
         scheme: str | Mapping[int, Tissue] | None = None,
+        lesion_share: float = LESION_SHARE,
     ) -> None:
         MapTransform.__init__(self, labels_key, allow_missing_keys=True)
         RandomizableTransform.__init__(self, 1.0)
@@ -217,6 +219,7 @@ class RandSynthesized(RandomizableTransform, MapTransform):
         self.spacing = spacing
         self.shares = shares
         self.scheme = scheme
+        self.lesion_share = lesion_share
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Synthesise one case.
@@ -232,7 +235,13 @@ class RandSynthesized(RandomizableTransform, MapTransform):
             return result
         volume = result[self.labels_key]
         labels = torch.as_tensor(volume)[0].as_subclass(Tensor)
-        synthesis = sample_synthesis(_present(labels), self.R, self.shares, scheme=self.scheme)
+        synthesis = sample_synthesis(
+            _present(labels),
+            self.R,
+            self.shares,
+            scheme=self.scheme,
+            lesion_share=self.lesion_share,
+        )
         image = synthesize(labels, synthesis, self.spacing or _spacing(volume))
         if isinstance(volume, MetaTensor):
             image = MetaTensor(image, affine=volume.affine)

@@ -19,6 +19,9 @@ from volseg.transforms.contrast_priors import DEFAULT_SHARES, draw_kind_means
 from volseg.transforms.distractors import Lesion, draw_lesions
 from volseg.transforms.label_kinds import BRAIN, Kind, Look, read_labels
 
+LESION_SHARE = 0.2
+"""How often a head has lesions that are not cavities."""
+
 ASYMMETRIC_SHARE = 0.05
 """How often left and right differ, by a few percent."""
 
@@ -89,7 +92,7 @@ def sample_synthesis(
     shares: Mapping[str, float] | None = None,
     *,
     scheme: str | Mapping[int, Tissue] | None = None,
-    lesion_share: float = 0.2,
+    lesion_share: float = LESION_SHARE,
     stripped_share: float = 0.35,
 ) -> Synthesis:
     """Draw how a label map will look.
