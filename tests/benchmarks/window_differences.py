@@ -18,7 +18,8 @@ import torch
 from monai.data.utils import dense_patch_slices
 from monai.inferers import SlidingWindowInferer
 
-from volseg.inference.sliding_window import SlidingWindow, axis_weights
+from volseg.inference.sliding_window import SlidingWindow
+from volseg.inference.window_axes import axis_weights
 from volseg.networks.residual import tiny
 from volseg.networks.segmenter import Segmenter
 

@@ -10,7 +10,8 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer, SlidingWindowInferer
 
 from volseg.errors import GeometryError
-from volseg.inference.sliding_window import SlidingWindow, axis_weights, window_starts
+from volseg.inference.sliding_window import SlidingWindow
+from volseg.inference.window_axes import axis_weights, window_starts
 
 LENGTHS = st.tuples(st.integers(1, 40), st.integers(1, 20), st.sampled_from([0, 0.25, 0.5, 0.9]))
 

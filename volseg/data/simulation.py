@@ -53,6 +53,9 @@ MARGIN = 8.0
 SPARSE = 0.005
 """A plane of which less than this share is tissue lies outside the head."""
 
+INTENSITY = 0.2
+"""Largest change of brightness and of contrast, in standard deviations."""
+
 
 class PrepareHead(Transform):
     """Reads a case and maps its head: all that is the same in every draw.
@@ -169,7 +172,6 @@ def augmentation(
     warp: WarpRanges | None = None,
     *,
     focus: float = 0.7,
-    intensity: float = 0.2,
     synthesis: Mapping[str, Any] | None = None,
 ) -> Pipeline:
     """Build the random transform from a prepared case to a training patch.
@@ -182,7 +184,6 @@ def augmentation(
         acquisition: What scanners do how often.
         warp: How strongly patches are bent and turned.
         focus: Probability of a patch around a voxel of the cavity.
-        intensity: Largest change of brightness and of contrast, in standard deviations.
         synthesis: Arguments of `RandSynthesized`, as ``shares`` of contrasts and ``lesion_share``.
 
     Returns:
@@ -202,8 +203,8 @@ def augmentation(
                 ranges=warp,
             ),
             RandAcquisitiond(["image"], _triple(spacing), acquisition),
-            RandScaleIntensityd(keys=["image"], factors=intensity, prob=0.5),
-            RandShiftIntensityd(keys=["image"], offsets=intensity, prob=0.5),
+            RandScaleIntensityd(keys=["image"], factors=INTENSITY, prob=0.5),
+            RandShiftIntensityd(keys=["image"], offsets=INTENSITY, prob=0.5),
             pick,
         ]
     )
