@@ -2,6 +2,7 @@
 
 import csv
 import json
+from copy import deepcopy
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +18,7 @@ from volseg.data.simulation import FixedDraw, PrepareHead, augmentation, head_bo
 from volseg.engines.run import Run
 from volseg.errors import DataError, VolsegError
 from volseg.transforms.anatomy.maps import Tissue
+from volseg.transforms.synthesis import sample_synthesis, synthesize
 from volseg.workflows.finetune import finetune
 from volseg.workflows.training import TrainingOptions
 
@@ -164,6 +166,20 @@ def test_a_label_map_of_gif_is_not_read_as_one_of_freesurfer(prepared):
         left, right = (float(image[labels == number].median()) for number in (46, 45))
         gaps.append(abs(left - right) / float(image.max()))
     assert sorted(gaps)[2] < 0.05  # FreeSurfer's 46 is cerebellum, and it has no 45
+
+
+@pytest.mark.parametrize("lesion_share", [0.0, 1.0])
+def test_contrasts_and_lesions_are_drawn_as_often_as_asked(prepared, lesion_share):
+    asked = {"shares": {"T2": 1.0}, "lesion_share": lesion_share}
+    transform = augmentation(PATCH, SPACING, synthesis=asked).transforms[0]
+    transform.set_random_state(seed=4)
+    random = deepcopy(transform.R)
+    case = transform({"labels": prepared[0]["labels"]})
+    labels = prepared[0]["labels"][0]
+    drawn = sample_synthesis(labels.unique().tolist(), random, scheme="auto", **asked)
+    assert bool(drawn.lesions) == bool(lesion_share)
+    assert case["contrast"] == "T2"
+    assert torch.equal(case["image"], synthesize(labels, drawn, SPACING))
 
 
 def test_a_healthy_draw_has_a_simulated_cavity_and_a_real_one_is_left(prepared):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from volseg.data.case import stem
 from volseg.data.geometry import Grid
+from volseg.data.tables import read_table
 from volseg.errors import DataError
 from volseg.transforms.boxes import HALF, boxes_between, boxes_to_world
 
@@ -238,12 +239,7 @@ def read_boxes(table: str | Path) -> dict[str, list[BoxRow]]:
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
     """Read the rows of a table, which has none if no box was found."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows, heads = list(reader), reader.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}") from error
+    rows, heads = read_table(path)
     if lacking := [head for head in HEADS if head not in heads]:
         raise DataError(f"{path} is no table of boxes; it has no column {lacking[0]!r}")
     return rows

@@ -1,12 +1,10 @@
 """Training and validating a classifier of volumes: the MONAI trainer and evaluator."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from ignite.metrics import EpochMetric, Metric
-from monai.data import DataLoader
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.inferers import Inferer
 from sklearn.metrics import cohen_kappa_score, recall_score, roc_auc_score
@@ -18,9 +16,9 @@ from volseg.engines import distributed
 from volseg.engines.build import Training, build_trainer
 from volseg.engines.card import begin_card
 from volseg.engines.loop import Loop
-from volseg.engines.optimisation import Optimisation, autocast
+from volseg.engines.optimisation import Optimisation
+from volseg.engines.whole import Judgement, build_evaluator, saving
 from volseg.networks.classifier import Classifier
-from volseg.networks.weights import save_state_dict, save_weights, segmenter_parts
 from volseg.pretext.task import PretextResult
 
 AUC, ACCURACY, KAPPA = "val_auc", "val_balanced_accuracy", "val_kappa"
@@ -72,14 +70,8 @@ def classification_trainer(
         with torch.autocast(place.type, enabled=False):
             return PretextResult(loss(logits.float(), batch["label"].long()))
 
-    def save(name: str, step: int) -> None:
-        if name == "last":
-            save_state_dict(loop.models_dir / "model.pt", network)
-        stem = "model" if name == "last" else name
-        path = loop.models_dir / f"{stem}.safetensors"
-        save_weights(path, segmenter_parts(network), replace(card, steps=step))
-
     draws = Draws(dataset, augmentation, loop.seed)
+    save = saving(network, card, loop)
     training = Training(network.to(place), compute, draws, save, evaluator)
     return build_trainer(training, max_epochs, optimisation, loop, train_handlers)
 
@@ -114,14 +106,8 @@ def classification_evaluator(
     Returns:
         The evaluator; its metrics stand in ``state.metrics`` after ``run()``.
     """
-    place = distributed.device(device)
-    distributed.start(place)
 
-    def evaluate(engine: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:  # noqa: ARG001
-        image = batch["image"].as_subclass(Tensor).to(place)
-        network.eval()
-        with torch.no_grad(), autocast(place, precision):
-            logits = inferer(image, network)
+    def pair(batch: Mapping[str, Any], logits: Tensor) -> dict[str, Tensor]:
         return {"pred": logits.float().softmax(1), "label": torch.as_tensor(batch["label"])}
 
     metrics: dict[str, Metric] = {
@@ -130,17 +116,8 @@ def classification_evaluator(
         KAPPA: _metric(_kappa),
     }
     key = KAPPA if is_graded else AUC
-    return SupervisedEvaluator(
-        device=place,
-        val_data_loader=DataLoader(dataset, batch_size=1),
-        network=network.to(place),
-        inferer=inferer,
-        iteration_update=evaluate,
-        key_val_metric={key: metrics.pop(key)},
-        additional_metrics=metrics,
-        val_handlers=list(val_handlers),
-        decollate=False,
-    )
+    judgement = Judgement(pair, {key: metrics.pop(key)}, metrics, val_handlers)
+    return build_evaluator(network, dataset, inferer, device, precision, judgement)
 
 
 def _metric(compute: Any) -> EpochMetric:

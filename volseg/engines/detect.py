@@ -1,7 +1,6 @@
 """Training and validating a detector of lesions: the MONAI trainer and evaluator."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import torch
 from ignite.metrics import Metric
 from monai.apps.detection.metrics.coco import COCOMetric
 from monai.apps.detection.metrics.matching import matching_batch
-from monai.data import DataLoader
 from monai.data.box_utils import box_iou
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.inferers import Inferer
@@ -23,11 +21,11 @@ from volseg.engines.build import Training, build_trainer
 from volseg.engines.card import begin_card
 from volseg.engines.learner import Compute
 from volseg.engines.loop import Loop
-from volseg.engines.optimisation import Optimisation, autocast
+from volseg.engines.optimisation import Optimisation
+from volseg.engines.whole import Judgement, build_evaluator, saving
 from volseg.errors import DataError, VolsegError
 from volseg.networks.anchored_boxes import AnchoredBoxes
 from volseg.networks.detector import LOGITS, OFFSETS, Detector
-from volseg.networks.weights import save_state_dict, save_weights, segmenter_parts
 from volseg.pretext.task import PretextResult
 from volseg.transforms.boxes import BOXES, CLASSES
 
@@ -79,15 +77,9 @@ def detection_trainer(
     distributed.start(place)
     card = begin_card(loop.card, network, dataset)
 
-    def save(name: str, step: int) -> None:
-        if name == "last":
-            save_state_dict(loop.models_dir / "model.pt", network)
-        stem = "model" if name == "last" else name
-        path = loop.models_dir / f"{stem}.safetensors"
-        save_weights(path, segmenter_parts(network), replace(card, steps=step))
-
     draws = Draws(dataset, augmentation, loop.seed)
     compute = _computing(AnchoredBoxes(network), place)
+    save = saving(network, card, loop)
     training = Training(network.to(place), compute, draws, save, evaluator)
     return build_trainer(training, max_epochs, optimisation, loop, train_handlers)
 
@@ -139,28 +131,14 @@ def detection_evaluator(
     Returns:
         The evaluator; its metrics stand in ``state.metrics`` after ``run()``.
     """
-    place = distributed.device(device)
-    distributed.start(place)
 
-    def evaluate(engine: Any, batch: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-        image = batch["image"].as_subclass(Tensor).to(place)
-        network.eval()
-        with torch.no_grad(), autocast(place, precision):
-            found = inferer(image, network)
+    def pair(batch: Mapping[str, Any], found: Sequence[Tensor]) -> dict[str, Any]:
         return {"pred": found[0].float().cpu(), **{key: batch[key][0] for key in (BOXES, CLASSES)}}
 
     matches = _Matches(network.num_classes - 1)
-    return SupervisedEvaluator(
-        device=place,
-        val_data_loader=DataLoader(dataset, batch_size=1),
-        network=network.to(place),
-        inferer=inferer,
-        iteration_update=evaluate,
-        key_val_metric={PRECISION: matches},
-        additional_metrics={RECALL: matches.recall()},
-        val_handlers=list(val_handlers),
-        decollate=False,
-    )
+    others = {RECALL: matches.recall()}
+    judgement = Judgement(pair, {PRECISION: matches}, others, val_handlers)
+    return build_evaluator(network, dataset, inferer, device, precision, judgement)
 
 
 class _Matches(Metric):

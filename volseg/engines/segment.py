@@ -1,12 +1,10 @@
 """Training and validating a segmentation network: the MONAI trainer and evaluator."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from monai.data import DataLoader
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import MeanDice
 from monai.inferers import Inferer
@@ -19,10 +17,10 @@ from volseg.engines import distributed
 from volseg.engines.build import Training, build_trainer
 from volseg.engines.card import begin_card
 from volseg.engines.loop import Loop
-from volseg.engines.optimisation import Optimisation, autocast
+from volseg.engines.optimisation import Optimisation
+from volseg.engines.whole import Judgement, build_evaluator, saving
 from volseg.losses.deep_supervision import DeepSupervisionLoss
 from volseg.networks.segmenter import Segmenter
-from volseg.networks.weights import save_state_dict, save_weights
 from volseg.pretext.task import PretextResult
 
 KEY_METRIC = "val_mean_dice"
@@ -69,14 +67,8 @@ def segmentation_trainer(
         pictures = _panels(batch, outputs[0]) if panels else {}
         return PretextResult(value, panels=pictures)
 
-    def save(name: str, step: int) -> None:
-        parts = {"encoder": network.encoder, "decoder": network.decoder, "heads": network.heads}
-        if name == "last":
-            save_state_dict(loop.models_dir / "model.pt", network)
-        stem = "model" if name == "last" else name
-        save_weights(loop.models_dir / f"{stem}.safetensors", parts, replace(card, steps=step))
-
     draws = Draws(dataset, augmentation, loop.seed)
+    save = saving(network, card, loop)
     training = Training(network.to(place), compute, draws, save, evaluator)
     return build_trainer(training, max_epochs, optimisation, loop, train_handlers)
 
@@ -127,26 +119,15 @@ def segmentation_evaluator(
         The evaluator; its metrics stand in ``state.metrics`` after ``run()``.
     """
     place = distributed.device(device)
-    distributed.start(place)
 
-    def evaluate(engine: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:  # noqa: ARG001
-        image = batch["image"].as_subclass(Tensor).to(place)
+    def pair(batch: Mapping[str, Any], logits: Tensor) -> dict[str, Tensor]:
         label = batch["label"].as_subclass(Tensor).to(place)
-        network.eval()
-        with torch.no_grad(), autocast(place, precision):
-            logits = inferer(image, network)
         return {"pred": logits.argmax(1, keepdim=True), "label": label}
 
-    return SupervisedEvaluator(
-        device=place,
-        val_data_loader=DataLoader(_share(dataset), batch_size=1),
-        network=network.to(place),
-        inferer=inferer,
-        iteration_update=evaluate,
-        key_val_metric={KEY_METRIC: _mean_dice(num_classes)},
-        val_handlers=[_ClassMeans(), *val_handlers],
-        decollate=False,
-    )
+    distributed.start(place)
+    metrics, handlers = {KEY_METRIC: _mean_dice(num_classes)}, [_ClassMeans(), *val_handlers]
+    judgement = Judgement(pair, metrics, handlers=handlers)
+    return build_evaluator(network, _share(dataset), inferer, place, precision, judgement)
 
 
 class _ClassMeans:
