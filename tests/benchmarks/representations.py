@@ -9,7 +9,8 @@ which part of the hippocampus a region is, or with ``--grades 3`` how large it i
 
 - with equal steps for all;
 - where each arm's loss had reached its plateau, within 1 % of its best: the arm is trained again
-  for so many steps, its whole schedule. The paper's factor of eleven in training time is mostly that.
+  for so many steps, its whole schedule. The paper's factor of eleven in training time is mostly
+  that.
 
 Runs that are there already are taken as they are. Seconds are those of the training log; on a busy
 machine compare only within one run.

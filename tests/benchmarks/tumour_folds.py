@@ -12,6 +12,16 @@ command is run again, so that it may be done in parts.
         --bundle brain_tumor_segmentation --preset brats2013 --folds 3 \
         --set 'spacing=[2,2,2]' --set 'patch_size=[64,64,64]' --set max_epochs=20
 
+Tumours that were simulated are judged in the same way: the third arm is the network without one
+labelled case, and ``pretrained`` goes on from it.
+
+    python -m tests.benchmarks.tumour_data --output heads
+    volseg finetune --bundle brain_tumor_segmentation --data heads/heads.csv \
+        --split heads/split.json --preset simulated --preset coarse --output simulated
+    python -m tests.benchmarks.tumour_folds --data Dataset902_GliomaBraTS2013 --output results \
+        --bundle brain_tumor_segmentation --preset brats2013 --preset coarse --folds 3 \
+        --encoder simulated/models/model.safetensors --arms scratch pretrained alone
+
 ``folds.json`` and ``folds.md`` in the output folder hold the Dice of each case and its spread.
 """
 
@@ -44,6 +54,9 @@ from volseg.workflows.pretrain import pretrain
 from volseg.workflows.training import TrainingOptions
 
 ARMS = ("scratch", "pretrained")
+
+ALONE = "alone"
+"""What is given with ``--encoder``, a whole network, without one labelled case."""
 
 SHARED = ("channels", "spacing", "patch_size", "normalizer")
 """What the pretraining of a fold takes from the bundle."""
@@ -102,11 +115,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pretrain-set", action="append", type=parse_override, default=[])
     parser.add_argument("--encoder", type=Path, help="of all folds; it must have seen none of them")
     parser.add_argument("--folds", type=int, default=4)
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
+    parser.add_argument("--arms", nargs="+", choices=(*ARMS, ALONE), default=ARMS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if ALONE in args.arms and args.encoder is None:
+        parser.error(f"the arm {ALONE!r} scores what --encoder gives, models/model.safetensors")
+    return args
 
 
 def run(study: Study, number: int, seed: int, arm: str) -> dict[str, Any]:
@@ -119,18 +135,19 @@ def run(study: Study, number: int, seed: int, arm: str) -> dict[str, Any]:
     write_split(split, parts)
     options = TrainingOptions(study.options.device, seed, overwrite=True, progress=False)
     started, used = time.perf_counter(), time.process_time()
-    encoder = encoder_of(study, folder, split, options) if arm == "pretrained" else None
+    encoder = encoder_of(study, folder, split, options) if arm != "scratch" else None
     values = {"val_interval": study.config["train"]["trainer"]["max_epochs"], **study.values}
-    trained = folder / arm
-    finetune(
-        study.options.data,
-        trained,
-        study.bundle.root,
-        encoder=encoder,
-        overrides=values,
-        split=split,
-        options=options,
-    )
+    trained = encoder.parents[1] if arm == ALONE else folder / arm
+    if arm != ALONE:
+        finetune(
+            study.options.data,
+            trained,
+            study.bundle.root,
+            encoder=encoder,
+            overrides=values,
+            split=split,
+            options=options,
+        )
     result = {
         "fold": number,
         "seed": seed,
@@ -231,12 +248,12 @@ def by_case(runs: list[dict[str, Any]], arm: str) -> dict[str, dict[str, float]]
 
 def summarise(runs: list[dict[str, Any]]) -> dict[str, dict[str, Interval]]:
     """Give the mean of each arm, and of the difference, with the 95 % interval over the cases."""
-    arms = {arm: by_case(runs, arm) for arm in ARMS}
+    arms = {arm: by_case(runs, arm) for arm in (*ARMS, ALONE)}
     summary: dict[str, dict[str, Interval]] = {}
-    for name in {**arms["scratch"], **arms["pretrained"]}:
-        scores = {arm: arms[arm].get(name, {}) for arm in ARMS}
+    for name in {name: None for scores in arms.values() for name in scores}:
+        scores = {arm: arms[arm].get(name, {}) for arm in arms}
         both = sorted(set(scores["scratch"]) & set(scores["pretrained"]))
-        columns = {arm: list(scores[arm].values()) for arm in ARMS if scores[arm]}
+        columns = {arm: list(values.values()) for arm, values in scores.items() if values}
         if both:
             gains = [scores["pretrained"][case] - scores["scratch"][case] for case in both]
             columns["difference"] = gains
@@ -249,14 +266,19 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, dict[str, Interval]]:
 def table(runs: list[dict[str, Any]], summary: dict[str, dict[str, Interval]]) -> str:
     """Lay out the Dice of each case, then means, spread over the cases, and intervals."""
     lines = []
-    arms = {arm: by_case(runs, arm) for arm in ARMS}
+    arms = {arm: scores for arm in (*ARMS, ALONE) if (scores := by_case(runs, arm))}
     for name, means in summary.items():
-        lines += [f"## {name}", "", "| case | scratch | pretrained |", "|---|---|---|"]
-        scores = {arm: arms[arm].get(name, {}) for arm in ARMS}
-        for case in sorted({**scores["scratch"], **scores["pretrained"]}):
-            cells = [cell(scores[arm].get(case)) for arm in ARMS]
+        lines += [
+            f"## {name}",
+            "",
+            f"| case | {' | '.join(arms)} |",
+            f"|{'---|' * (len(arms) + 1)}",
+        ]
+        scores = {arm: arms[arm].get(name, {}) for arm in arms}
+        for case in sorted({case for values in scores.values() for case in values}):
+            cells = [cell(scores[arm].get(case)) for arm in arms]
             lines.append(f"| {case} | {' | '.join(cells)} |")
-        spreads = [cell(deviation(list(scores[arm].values()))) for arm in ARMS]
+        spreads = [cell(deviation(list(scores[arm].values()))) for arm in arms]
         lines.append(f"| standard deviation of the cases | {' | '.join(spreads)} |")
         for key, interval in means.items():
             bounds = f"{interval.low:+.3f} to {interval.high:+.3f}"
