@@ -1,14 +1,16 @@
 r"""What each pretext task does for few labels, in an experiment that a laptop can do.
 
-Hippocampus volumes at half resolution, 16 x 24 x 16 voxels, and a residual network of three levels.
-Every arm pretrains on the same unlabelled cases for the same steps, and hands over its encoder, and
-its decoder if it trained one. Then the same labelled cases, drawn by the seed, teach it for the
-same steps as an arm from scratch, and the last weights are scored on cases of other people. The
-autoencoder is the control: what it gains comes from pretraining as such. ``longer`` is the scratch
-arm with the steps of both stages. Finished runs are kept in the output file and skipped.
+Hippocampus volumes at half resolution, 16 x 24 x 16 voxels, and small encoders: a residual network
+of three levels (``cnn``), a transformer (``vit``) and one of shifted windows (``swin``). Every arm
+pretrains on the same unlabelled cases for the same steps, and hands over its encoder, and its
+decoder if it trained one of the same kind. Then the same labelled cases, drawn by the seed, teach
+it for the same steps as an arm from scratch, and the last weights are scored on cases of other
+people. The autoencoder is the control: what it gains comes from pretraining as such. ``longer`` is
+the scratch arm with the steps of both stages. A task that does not take an encoder says so in the
+table. Finished runs are kept in the output file and skipped.
 
     python tests/benchmarks/pretext_effects.py --data Task04_Hippocampus --output effects.jsonl \
-        --tasks scratch autoencoder pseudo_mask --seeds 0 1 2 3
+        --tasks scratch autoencoder pseudo_mask --encoders cnn swin --labelled 4 16 --seeds 0 1 2 3
 
 An effect is shown if the interval of the paired differences to scratch, over seeds and cases,
 excludes 0, from four seeds on; the table says "not shown" otherwise.
@@ -22,7 +24,9 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from itertools import product
 from pathlib import Path
 
 import nibabel as nib
@@ -33,9 +37,13 @@ from torch.nn import functional
 from torch.utils.data import default_collate
 
 from tests.benchmarks.label_efficiency import interval
+from volseg.errors import VolsegError
 from volseg.networks.decoder import ConvolutionalDecoder
+from volseg.networks.decoder_unetr import UnetrDecoder
+from volseg.networks.encoder import Encoder
 from volseg.networks.residual import ResidualEncoder
 from volseg.networks.segmenter import Segmenter
+from volseg.networks.swin import SwinEncoder
 from volseg.networks.vit import ViTEncoder
 from volseg.pretext.autoencoder import Autoencoder
 from volseg.pretext.combined import Combined
@@ -64,29 +72,66 @@ TESTED, BATCH = 60, 8
 RATE = 2e-3
 
 
-def vit() -> ViTEncoder:
+def vit(mask_mode: str = "drop") -> ViTEncoder:
     """Build a small transformer for these crops."""
-    return ViTEncoder(1, SIZE, 4, 48, 4, 4)
+    return ViTEncoder(1, SIZE, 4, 48, 4, 4, mask_mode)
 
 
-def combine(encoder: ResidualEncoder) -> Combined:
+def cnn() -> ResidualEncoder:
+    """Build a residual network of three levels."""
+    return ResidualEncoder(1, (8, 16, 32))
+
+
+def swin() -> SwinEncoder:
+    """Build a small transformer of shifted windows."""
+    return SwinEncoder(1, width=12, depths=(2, 2), heads=(2, 4), window=4)
+
+
+ENCODERS: dict[str, Callable[[], Encoder]] = {"cnn": cnn, "vit": vit, "swin": swin}
+
+
+def encoder_for(kind: str, name: str) -> Encoder:
+    """Build the encoder that a task learns with: hidden tokens stay where they are distilled."""
+    return vit("replace") if (kind, name) == ("vit", "self_distillation") else ENCODERS[kind]()
+
+
+def combine(encoder: Encoder) -> Combined:
     """Combine the two tasks whose targets are computed."""
-    tasks = {"masks": PseudoMaskSegmentation(encoder), "trees": ComponentTreeRegression(encoder)}
-    return Combined(encoder, tasks)
+    kind = decoder_of(encoder)
+    masks = PseudoMaskSegmentation(encoder, decoder=kind)
+    return Combined(
+        encoder, {"masks": masks, "trees": ComponentTreeRegression(encoder, decoder=kind)}
+    )
 
 
-TASKS: dict[str, Callable[[ResidualEncoder], PretextTask]] = {
-    "autoencoder": Autoencoder,
-    "masked": lambda e: MaskedReconstruction(e, 4, 0.6, ConvolutionalDecoder),
-    "restoration": Restoration,
-    "volume_fusion": VolumeFusion,
-    "pseudo_mask": PseudoMaskSegmentation,
-    "pseudo_mask_2": lambda e: PseudoMaskSegmentation(e, 2),
-    "max_tree": ComponentTreeRegression,
+def cross(encoder: Encoder) -> CrossArchitecture:
+    """Learn together with a network of the other kind."""
+    return CrossArchitecture(encoder, cnn() if isinstance(encoder, ViTEncoder) else vit())
+
+
+def masked(encoder: Encoder) -> MaskedReconstruction:
+    """Predict hidden voxels: as MAE with a transformer, else with the decoder that is kept."""
+    decoder = None if isinstance(encoder, ViTEncoder) else ConvolutionalDecoder
+    return MaskedReconstruction(encoder, 4, 0.6, decoder)
+
+
+def decoder_of(encoder: Encoder) -> Callable:
+    """Choose the decoder that goes with an encoder."""
+    return UnetrDecoder if isinstance(encoder, ViTEncoder) else ConvolutionalDecoder
+
+
+TASKS: dict[str, Callable[[Encoder], PretextTask]] = {
+    "autoencoder": lambda e: Autoencoder(e, decoder_of(e)),
+    "masked": masked,
+    "restoration": lambda e: Restoration(e, decoder_of(e)),
+    "volume_fusion": lambda e: VolumeFusion(e, decoder=decoder_of(e)),
+    "pseudo_mask": lambda e: PseudoMaskSegmentation(e, decoder=decoder_of(e)),
+    "pseudo_mask_2": lambda e: PseudoMaskSegmentation(e, 2, decoder_of(e)),
+    "max_tree": lambda e: ComponentTreeRegression(e, decoder=decoder_of(e)),
     "combined": combine,
     "self_distillation": lambda e: SelfDistillation(e, 4, 0.6, prototypes=64, momentum=0.97),
     "contrastive": Contrastive,
-    "cross_architecture": lambda e: CrossArchitecture(e, vit()),
+    "cross_architecture": cross,
     "rotation": RotationDecoupling,
 }
 
@@ -95,21 +140,32 @@ def main() -> None:
     """Do the runs that are missing, then print the table."""
     options = parse()
     torch.set_num_threads(options.threads)
-    done = read_runs(options.output)
+    done = {identify(run) for run in read_runs(options.output)}
     data = None
-    for seed in options.seeds:
-        for name in options.tasks:
-            if (name, seed) in {(run["task"], run["seed"]) for run in done}:
-                continue
-            data = data or load(options.data)
-            started = time.process_time()
-            figures = EXPERIMENTS.get(name, transfer)(name, seed, data, options)
-            run = {"task": name, "seed": seed, **figures}
-            run["cpu_seconds"] = round(time.process_time() - started, 1)
+    for seed, kind, name in product(options.seeds, options.encoders, options.tasks):
+        budgets = [None] if name in EXPERIMENTS else options.labelled
+        missing = [each for each in budgets if (name, kind, seed, each) not in done]
+        if not missing:
+            continue
+        data = data or load(options.data)
+        started = time.process_time()
+        if name in EXPERIMENTS:
+            runs = [EXPERIMENTS[name](kind, seed, data, options)]
+        else:
+            runs = transfer(name, kind, seed, data, options, missing)
+        seconds = round(time.process_time() - started, 1)
+        for budget, figures in zip(missing, runs, strict=True):
+            run = {"task": name, "encoder": kind, "seed": seed, "labelled": budget, **figures}
             with options.output.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(run) + "\n")
-            print({k: v for k, v in run.items() if k != "dice"}, file=sys.stderr, flush=True)
+            said = {key: value for key, value in run.items() if key != "dice"}
+            print({**said, "cpu_seconds": seconds}, file=sys.stderr, flush=True)
     print(table(read_runs(options.output)))
+
+
+def identify(run: dict) -> tuple:
+    """Tell which run it is."""
+    return tuple(run[key] for key in ("task", "encoder", "seed", "labelled"))
 
 
 def parse() -> argparse.Namespace:
@@ -119,10 +175,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--tasks", nargs="+", default=["scratch", "longer", *TASKS])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
-    parser.add_argument("--labelled", type=int, default=4)
+    parser.add_argument("--encoders", nargs="+", choices=ENCODERS, default=["cnn"])
+    parser.add_argument("--labelled", type=int, nargs="+", default=[4])
     parser.add_argument("--pretraining-steps", type=int, default=400)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--widths", type=int, nargs="+", default=[8, 16, 32])
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
@@ -176,25 +232,43 @@ def pretrain(task: PretextTask, images: Tensor, seed: int, steps: int, size: tup
 
 
 def transfer(
-    name: str, seed: int, data: tuple[Tensor, Tensor], options: argparse.Namespace
-) -> dict:
-    """Pretrain, fine-tune on a few cases, and score."""
+    name: str,
+    kind: str,
+    seed: int,
+    data: tuple[Tensor, Tensor],
+    options: argparse.Namespace,
+    budgets: Sequence[int],
+) -> list[dict]:
+    """Pretrain once, then fine-tune on so many cases each, and score."""
     images, labels = data
     torch.manual_seed(seed)
-    network = Segmenter(ResidualEncoder(1, tuple(options.widths)), 3, num_heads=1)
+    encoder = encoder_for(kind, name)
+    network = Segmenter(encoder, 3, decoder_of(encoder), num_heads=1)
     steps = options.steps
     if name in TASKS:
-        task = TASKS[name](network.encoder)
         size = CUBE if name == "rotation" else SIZE
-        kept = pretrain(task, images[:-TESTED], seed, options.pretraining_steps, size).trained()
-        if "decoder" in kept:
+        try:
+            task = TASKS[name](network.encoder)
+            kept = pretrain(task, images[:-TESTED], seed, options.pretraining_steps, size).trained()
+        except VolsegError as error:
+            return [{"refused": str(error)} for _ in budgets]
+        if "decoder" in kept and is_alike(kept["decoder"], network.decoder):
             network.decoder.load_state_dict(kept["decoder"].state_dict())
     elif name == "longer":
         steps += 2 * options.pretraining_steps  # batches of pretraining are twice as large
     order = np.random.default_rng(100 + seed).permutation(len(images) - TESTED)
-    few = torch.from_numpy(order[: options.labelled].copy())
-    finetune(network, images[few], labels[few], seed, steps)
-    return {"dice": score(network, images[-TESTED:], labels[-TESTED:])}
+    runs = []
+    for budget in budgets:
+        few, pupil = torch.from_numpy(order[:budget].copy()), deepcopy(network)
+        finetune(pupil, images[few], labels[few], seed, steps)
+        runs.append({"dice": score(pupil, images[-TESTED:], labels[-TESTED:])})
+    return runs
+
+
+def is_alike(one: nn.Module, other: nn.Module) -> bool:
+    """Tell whether the weights of one module fit the other."""
+    shapes = [{k: v.shape for k, v in each.state_dict().items()} for each in (one, other)]
+    return shapes[0] == shapes[1]
 
 
 def finetune(network: Segmenter, images: Tensor, labels: Tensor, seed: int, steps: int) -> None:
@@ -228,21 +302,21 @@ def score(network: Segmenter, images: Tensor, labels: Tensor) -> list[float]:
 
 
 def find_anomalies(
-    name: str, seed: int, data: tuple[Tensor, Tensor], options: argparse.Namespace
+    kind: str, seed: int, data: tuple[Tensor, Tensor], options: argparse.Namespace
 ) -> dict:
     """Compare pixels with features, and one kind of partner with the other, on inserted balls."""
     images = data[0]
     balls, truth = insert_balls(images[-TESTED:], seed)
     figures = {}
-    for kind, partner in PARTNERS.items():
+    for title, partner in PARTNERS.items():
         torch.manual_seed(seed)
-        task = Autoencoder(ResidualEncoder(1, tuple(options.widths)), partner=partner)
+        task = Autoencoder(ENCODERS[kind](), partner=partner)
         pretrain(task, images[:-TESTED], seed, options.pretraining_steps, SIZE)
         found, normal = task.eval().anomaly(balls), task.anomaly(images[-TESTED:])
-        figures[f"{kind}_voxel_ap"] = precision(found.flatten(), truth.flatten())
+        figures[f"{title}_voxel_ap"] = precision(found.flatten(), truth.flatten())
         tops = [top(maps) for maps in (normal, found)]
         wins = (tops[1][:, None] > tops[0]).float().mean()
-        figures[f"{kind}_case_auroc"] = round(wins.item(), 3)
+        figures[f"{title}_case_auroc"] = round(wins.item(), 3)
     return figures
 
 
@@ -271,13 +345,13 @@ def precision(scores: Tensor, truth: Tensor) -> float:
 
 
 def split_rotation(
-    name: str, seed: int, data: tuple[Tensor, Tensor], options: argparse.Namespace
+    kind: str, seed: int, data: tuple[Tensor, Tensor], options: argparse.Namespace
 ) -> dict:
     """Read the rotation from either half of the features, with a linear probe."""
     images = data[0][..., 4:20, :]
     torch.manual_seed(seed)
     figures = {}
-    task = RotationDecoupling(ResidualEncoder(1, tuple(options.widths)))
+    task = RotationDecoupling(ENCODERS[kind]())
     for stage in ("untrained", "trained"):
         if stage == "trained":
             pretrain(task, data[0][:-TESTED], seed, options.pretraining_steps, CUBE)
@@ -315,6 +389,18 @@ def read_runs(path: Path) -> list[dict]:
 
 def table(runs: list[dict]) -> str:
     """Lay out the Dice of each arm with the paired differences to scratch and to the control."""
+    lines = []
+    heads = sorted({(run["encoder"], run["labelled"]) for run in runs if run["labelled"]})
+    for kind, budget in heads:
+        lines += ["", f"{kind}, {budget} labelled cases", ""]
+        own = [run for run in runs if (run["encoder"], run["labelled"]) == (kind, budget)]
+        lines += rows(own)
+    others = [run for run in runs if run["labelled"] is None]
+    return "\n".join([*lines, *(json.dumps(run) for run in others)])
+
+
+def rows(runs: list[dict]) -> list[str]:
+    """Lay out the arms of one encoder and one budget."""
     lines = ["| task | seeds | Dice ± SD of seeds | to scratch [95 %] | to autoencoder [95 %] |"]
     lines.append("|---|---|---|---|---|")
     arms: dict[str, dict[int, np.ndarray]] = {}
@@ -329,8 +415,8 @@ def table(runs: list[dict]) -> str:
             f"| {name} | {len(means)} | {np.mean(means):.3f} ± {spread:.3f} |"
             f" {cells[0]} | {cells[1]} |"
         )
-    others = [{k: v for k, v in run.items() if k != "dice"} for run in runs if "dice" not in run]
-    return "\n".join([*lines, *(json.dumps(run) for run in others)])
+    refused = {run["task"]: run["refused"] for run in runs if "refused" in run}
+    return [*lines, *(f"| {name} | {reason} | | | |" for name, reason in refused.items())]
 
 
 def difference(own: dict[int, np.ndarray], other: dict[int, np.ndarray]) -> str:
