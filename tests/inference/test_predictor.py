@@ -276,6 +276,8 @@ def test_a_network_of_several_channels_takes_one_source_each(tmp_path):
     second = save_image(tmp_path / "b.nii.gz", seed=2)
     sources = [source_of(tmp_path / name) for name in ("a.nii.gz", "b.nii.gz")]
     assert np.array_equal(predictor.predict(sources).labels, expected_labels(first + second))
+    paths = [str(tmp_path / name) for name in ("a.nii.gz", "b.nii.gz")]
+    assert np.array_equal(predictor.predict(paths).labels, expected_labels(first + second))
     save_image(tmp_path / "c.nii.gz", affine=np.diag([1, 1, 3, 1]))
     with pytest.raises(GeometryError, match="they must share a grid"):
         predictor.predict([sources[0], source_of(tmp_path / "c.nii.gz")])

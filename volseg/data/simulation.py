@@ -37,9 +37,10 @@ from volseg.transforms.anatomy.maps import Anatomy
 from volseg.transforms.intensity import ReplaceNonFinited
 from volseg.transforms.resection.case import RandCavityd
 from volseg.transforms.resection.prior import Prior
+from volseg.transforms.slab import RandSlabd
 from volseg.transforms.standardize import StandardizeTissued, tissue_threshold
 from volseg.transforms.synthesis import RandSynthesized
-from volseg.transforms.warp import RandWarpd, WarpRanges
+from volseg.transforms.warp import RandWarpd
 from volseg.types import Size, Spacing
 
 Case = Mapping[Hashable, Any]
@@ -169,9 +170,9 @@ def augmentation(
     normalizer: Callable[[Any], Any] | None = None,
     prior: Prior | Mapping[str, Any] | None = None,
     acquisition: AcquisitionRanges | None = None,
-    warp: WarpRanges | None = None,
     *,
     focus: float = 0.7,
+    slabs: float = 0.25,
     synthesis: Mapping[str, Any] | None = None,
 ) -> Pipeline:
     """Build the random transform from a prepared case to a training patch.
@@ -182,8 +183,8 @@ def augmentation(
         normalizer: Normalises the whole image; `None`: `StandardizeTissued`.
         prior: What is resected how often; a mapping is taken as the arguments of `Prior`.
         acquisition: What scanners do how often.
-        warp: How strongly patches are bent and turned.
         focus: Probability of a patch around a voxel of the cavity.
+        slabs: Probability of a head that is cut to a slab.
         synthesis: Arguments of `RandSynthesized`, as ``shares`` of contrasts and ``lesion_share``.
 
     Returns:
@@ -193,6 +194,7 @@ def augmentation(
         [
             _synthesised(spacing, synthesis),
             RandCavityd(prior),
+            RandSlabd(("image", "label"), _triple(spacing), slabs),
             normalizer or StandardizeTissued(["image"]),
             RandWarpd(
                 ("image", "label"),
@@ -200,7 +202,6 @@ def augmentation(
                 patch_size,
                 _triple(spacing),
                 focus=focus,
-                ranges=warp,
             ),
             RandAcquisitiond(["image"], _triple(spacing), acquisition),
             RandScaleIntensityd(keys=["image"], factors=INTENSITY, prob=0.5),

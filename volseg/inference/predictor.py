@@ -38,6 +38,9 @@ from volseg.networks.weights import load_segmenter
 
 logger = logging.getLogger(__name__)
 
+Given = str | Path | Source
+"""A file or folder, or a source that was found."""
+
 
 class Predictor:
     """A network with everything that it needs to segment a file.
@@ -122,12 +125,12 @@ class Predictor:
         guard = config.get_parsed_content("guard") if "guard" in config else None
         return cls(network, preprocessing, inferer, classes, device, guard, ceiling, computation)
 
-    def predict(self, source: str | Path | Source | Sequence[Source]) -> Prediction:
+    def predict(self, source: Given | Sequence[Given]) -> Prediction:
         """Segment one image.
 
         Args:
-            source: A file or DICOM folder of a 3D volume, a source that was found, or one for each
-                channel of the network.
+            source: A file or DICOM folder of a 3D volume, or a source that was found; or a list of
+                such, one for each channel of the network, in its order.
 
         Returns:
             Its label map, on its own grid.
@@ -187,7 +190,7 @@ class Predictor:
         prepared = prepare(self._from_memory, readings)
         return self.infer(Loaded(readings, replace(prepared, native=grid)))
 
-    def load(self, source: str | Path | Source | Sequence[Source]) -> Loaded:
+    def load(self, source: Given | Sequence[Given]) -> Loaded:
         """Read an image and bring it to the network's grid.
 
         Args:
@@ -196,9 +199,8 @@ class Predictor:
         Returns:
             All that `infer` needs; a file that cannot be used is refused with a `DataError`.
         """
-        if isinstance(source, (str, Path)):
-            source = source_of(Path(source))
-        sources = [source] if isinstance(source, Source) else source
+        given = [source] if isinstance(source, (str, Path, Source)) else source
+        sources = [each if isinstance(each, Source) else source_of(Path(each)) for each in given]
         self._require_room(sources)
         readings = tuple(read_source(each) for each in sources)
         return Loaded(readings, prepare(self._from_memory, readings))
