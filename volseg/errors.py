@@ -35,6 +35,10 @@ def find_cause(error: BaseException) -> BaseException:
         The first `VolsegError` among the error and its causes, or else the error itself.
     """
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, VolsegError):
+    seen = set()
+    while cause is not None and id(cause) not in seen:  # MONAI makes circles of causes
+        if isinstance(cause, VolsegError):
+            return cause
+        seen.add(id(cause))
         cause = cause.__cause__ or cause.__context__
-    return error if cause is None else cause
+    return error

@@ -149,6 +149,12 @@ def test_what_volseg_said_is_found_below_what_others_made_of_it():
     outer = ValueError("and again")
     outer.__context__ = wrapped
     assert find_cause(outer) is said
+
+
+def test_causes_that_form_a_circle_come_to_an_end():
+    first, second = RuntimeError("first"), TypeError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert find_cause(first) is first
     other = ValueError("nothing of volseg")
     assert find_cause(other) is other
     assert find_cause(VolsegError("x")).args == ("x",)

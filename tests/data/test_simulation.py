@@ -182,6 +182,19 @@ def test_contrasts_and_lesions_are_drawn_as_often_as_asked(prepared, lesion_shar
     assert torch.equal(case["image"], synthesize(labels, drawn, SPACING))
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"lesions": 1}, "unexpected keyword argument 'lesions'; use shares, lesion_share"),
+        ({"shares": {"T7": 1.0}}, "contrast 'T7' is not known; use T1, T1c"),
+        ({"lesion_share": 2}, "lesion_share is 2; use a probability"),
+    ],
+)
+def test_a_synthesis_that_is_none_is_refused(asked, said):
+    with pytest.raises(DataError, match=said):
+        augmentation(PATCH, SPACING, synthesis=asked)
+
+
 def test_a_healthy_draw_has_a_simulated_cavity_and_a_real_one_is_left(prepared):
     draw = augmentation(PATCH, SPACING, prior=POSITIVE, focus=1.0)
     for case in prepared:

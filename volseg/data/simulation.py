@@ -282,7 +282,11 @@ def pick(case: Case) -> dict[Hashable, Any]:
 
 
 def _synthesised(spacing: Sequence[float], arguments: Mapping[str, Any] | None) -> RandSynthesized:
-    return RandSynthesized(**{"spacing": _triple(spacing), "scheme": "auto", **(arguments or {})})
+    given = {"spacing": _triple(spacing), "scheme": "auto", **(arguments or {})}
+    try:
+        return RandSynthesized(**given)
+    except TypeError as error:
+        raise DataError(f"synthesis: {error}; use shares, lesion_share or scheme") from error
 
 
 def _triple(values: Sequence[float]) -> Spacing:
