@@ -12,8 +12,8 @@ which part of the hippocampus a region is, or with ``--grades 3`` how large it i
   for so many steps, its whole schedule. The paper's factor of eleven in training time is mostly
   that.
 
-Runs that are there already are taken as they are. Seconds are those of the training log; on a busy
-machine compare only within one run.
+Runs that have come to their end already are taken as they are. Seconds are those of the training
+log; on a busy machine compare only within one run.
 """
 
 import argparse
@@ -52,6 +52,9 @@ ARMS: Mapping[str, Mapping[str, Any] | str] = {
 }
 """Task of each arm, or the preset that is one."""
 
+DONE = "done"
+"""A file in the folder of a run that has come to its end."""
+
 COSTS = (
     "steps", "seconds_per_step", "steps_to_plateau", "seconds_to_plateau", "training_memory_mib",
 )  # fmt: skip
@@ -85,8 +88,9 @@ def compare(
     encoders = []
     for name, count in steps.items():
         run = output / name.replace(", ", "-")
-        if not (run / "run.json").exists():
+        if not (run / DONE).exists():
             train(name, count, data, run, seed)
+            (run / DONE).touch()
         encoders.append(f"{name}={run}")
     options = ProbeOptions(only_unseen=True, device="cpu", seed=seed, progress=False)
     target = output / ("grades" if labels.grades else "regions")
@@ -139,6 +143,8 @@ def score(interval: Mapping[str, float]) -> str:
 def cell(found: Mapping[str, Any], key: str) -> str:
     """Write a figure of the training; the untrained network has none."""
     value = found.get(key)
+    if isinstance(value, Mapping):  # memory, by device
+        value = max(value.values())
     return "" if value is None else f"{value:g}"
 
 
