@@ -67,7 +67,8 @@ def _add_kind(parser: argparse.ArgumentParser) -> None:
         "--mode", help="kind of resection, such as lesionectomy (default: as often as in practice)"
     )
     parser.add_argument(
-        "--stage", help="intraoperative, early, subacute or chronic (default: all of them)"
+        "--stage",
+        help="intraoperative, early, subacute, chronic (default: all of these) or unknown",
     )
 
 

@@ -60,11 +60,28 @@ def test_fluid_stays_near_that_of_the_ventricles(contrast, seed):
 
 def test_blood_is_isointense_on_early_t1_and_bright_on_later():
     assert mix_palette("T1", T1, MIDDLE).levels["clot"] == pytest.approx(100)
-    assert mix_palette("T1", T1, MIDDLE, is_old=True).levels["clot"] == pytest.approx(1.4 * 150)
+    assert mix_palette("T1", T1, MIDDLE, "subacute").levels["clot"] == pytest.approx(1.4 * 150)
 
 
 def test_blood_is_dark_on_early_t2():
     assert mix_palette("T2", T2, MIDDLE).levels["clot"] == pytest.approx(0.45 * 250)
+
+
+@given(contrast=st.sampled_from(["T1", "T1c", "T2", "FLAIR", "PD", "unknown"]))
+def test_at_an_unknown_stage_blood_and_gliosis_have_any_brightness(contrast):
+    low, high = (
+        mix_palette(contrast, FLAIR, dict.fromkeys(MIDDLE, place), "unknown").levels
+        for place in (0.0, 1.0)
+    )
+    assert [low["clot"], high["clot"]] == pytest.approx([0.1 * 300, 1.1 * 300])
+    assert low["gliosis"] > 90  # white matter
+    assert high["gliosis"] == pytest.approx(20)  # fluid
+    assert 20 - 8 <= low["protein"] < high["protein"] < 90
+
+
+def test_on_ct_blood_has_hounsfield_units_at_an_unknown_stage_too():
+    scale = tissues(8, 38, 28)
+    assert mix_palette("CT", scale, MIDDLE, "unknown") == mix_palette("CT", scale, MIDDLE, "early")
 
 
 def test_gliosis_is_dark_on_t1_and_bright_on_t2_and_flair():

@@ -186,8 +186,9 @@ MODES = (
 )
 """What was done; ``none`` and ``flap_only`` leave the brain whole."""
 
-STAGES = ("intraoperative", "early", "subacute", "chronic")
-"""During surgery; within 72 hours; after 2 to 8 weeks; later."""
+STAGES = ("intraoperative", "early", "subacute", "chronic", "unknown")
+"""During surgery; within 72 hours; after 2 to 8 weeks; later; and ``unknown``: of no time, for what
+fills the cavity has any brightness, so that a network cannot rely on it. Drawn only on request."""
 
 
 def _build(kind: Any, values: Mapping[str, Any]) -> Any:

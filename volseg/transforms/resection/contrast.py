@@ -64,6 +64,10 @@ class Palette:
     white: float
 
 
+OLD_STAGES = ("subacute", "chronic")
+"""Blood is weeks old: a clot then has the level of ``old_clot``."""
+
+
 def draw_places(seed: int) -> dict[str, float]:
     """Draw where in its range each part lies.
 
@@ -81,8 +85,7 @@ def mix_palette(
     contrast: str,
     statistics: TissueStatistics,
     places: Mapping[str, float],
-    *,
-    is_old: bool = False,
+    stage: str = "early",
 ) -> Palette:
     """Find the intensities of a channel.
 
@@ -90,7 +93,8 @@ def mix_palette(
         contrast: One of `CONTRASTS`.
         statistics: Of the channel.
         places: Where in its range each part lies, as `draw_places` gives.
-        is_old: Whether blood is weeks old: a clot then has the level of ``old_clot``.
+        stage: One of `STAGES`. In ``unknown`` blood, protein and gliosis have any brightness; on CT,
+            which has a unit, that of the early stage.
 
     Returns:
         The palette.
@@ -103,11 +107,13 @@ def mix_palette(
     kind = recognise(statistics) if contrast == "unknown" else contrast
     known = known_levels(statistics)
     table = {**_COMMON, **_TABLE[kind]}
+    if stage == "unknown" and contrast != "CT":
+        table.update(_ANY)
     levels = {}
     for part, way in table.items():
         place = way.least + places[part] * (way.most - way.least)
         levels[part] = known[way.start] + place * (known[way.stop] - known[way.start])
-    if is_old:
+    if stage in OLD_STAGES:
         levels["clot"] = levels["old_clot"]
     return Palette(levels, statistics.white[0])
 
@@ -153,6 +159,12 @@ _COMMON = {
     "cut_bone": Way("low", "grey", 0.05, 0.4),
     "plate": Way("low", "low", 0, 0),
     "collection": Way("fluid", "grey", 0, 0.3),
+}
+
+_ANY = {
+    "protein": Way("fluid", "white", -0.1, 0.8),
+    "clot": Way("low", "high", 0.1, 1.1),
+    "gliosis": Way("white", "fluid", -0.6, 1.0),
 }
 
 _T1 = {

@@ -30,6 +30,7 @@ MODE_WEIGHTS = {
 """``tumour`` counts only where there is a tumour to follow."""
 
 STAGE_WEIGHTS = {"intraoperative": 0.07, "early": 0.18, "subacute": 0.2, "chronic": 0.55}
+"""Without ``unknown``, which is for training only."""
 
 SITES = {
     "uniform": {},

@@ -47,9 +47,6 @@ COLLECTIONS: tuple[str, ...] = ("extradural", "subgaleal")
 CONTENT, LOST, CRANIOTOMY = range(3)
 """Textures of one channel that must not be the same."""
 
-OLD_STAGES = ("subacute", "chronic")
-"""Blood has aged in these."""
-
 
 @dataclass(frozen=True)
 class Resected:
@@ -131,12 +128,12 @@ def resect(
         return Resected(result, mask)
     if statistics is None:
         statistics = [measure_statistics(channel, anatomy) for channel in image]
-    places, is_old = draw_places(cavity.seed), cavity.stage in OLD_STAGES
+    places = draw_places(cavity.seed)
     scan = _Scan(
         result,
         mask[0],
         [
-            (mix_palette(contrast, scale, places, is_old=is_old), scale)
+            (mix_palette(contrast, scale, places, cavity.stage), scale)
             for contrast, scale in zip(contrasts, statistics, strict=True)
         ],
         cavity,

@@ -1,7 +1,8 @@
 """Draw a resection: the operation, what is in the cavity, how the brain gave way, the craniotomy.
 
 What fills a cavity depends on when the scan was made: air and fresh clot in the first days, aged
-blood and enhancement after weeks, haemosiderin, gliosis and septa later.
+blood and enhancement after weeks, haemosiderin, gliosis and septa later. The stage ``unknown`` is
+that of no scan: a clot may fill nearly all of the cavity, whatever its age.
 """
 
 from collections.abc import Mapping
@@ -63,6 +64,16 @@ CONTENTS: Mapping[str, Mapping[str, Chance]] = {
         "gliosis": (0.75, 3.0, 15.0),
         "gliosis_strength": (1.0, 0.15, 1.0),
     },
+    "unknown": {
+        "protein": (0.3, 0.1, 1.0),
+        "clot": (0.7, 0.1, 0.95),
+        "septa": (0.15, 0.02, 0.1),
+        "air": (0.1, 0.03, 0.3),
+        "rim": (0.3, 0.5, 2.0),
+        "enhancement": (0.3, 0.8, 2.0),
+        "gliosis": (0.8, 4.0, 15.0),
+        "gliosis_strength": (1.0, 0.4, 1.0),
+    },
 }
 """What each stage shows, how often and how much of it."""
 
@@ -71,6 +82,7 @@ SHIFTS: Mapping[str, Mapping[str, Chance]] = {
     "early": {"collapse": (0.6, 0.0, 5.0), "sag": (0.4, 0.5, 6.0)},
     "subacute": {"collapse": (0.6, 0.0, 6.0), "sag": (0.2, 0.5, 3.0)},
     "chronic": {"collapse": (0.6, 0.0, 6.0), "sag": (0.15, 0.5, 3.0)},
+    "unknown": {"collapse": (0.6, 0.0, 6.0), "sag": (0.2, 0.5, 6.0)},
 }
 
 COLLECTIONS: Mapping[str, Mapping[str, Chance]] = {
@@ -78,6 +90,7 @@ COLLECTIONS: Mapping[str, Mapping[str, Chance]] = {
     "early": {"extradural": (0.6, 2.0, 8.0), "subgaleal": (0.7, 2.0, 12.0)},
     "subacute": {"extradural": (0.35, 1.0, 5.0), "subgaleal": (0.4, 1.0, 8.0)},
     "chronic": {"extradural": (0.1, 1.0, 3.0), "subgaleal": (0.08, 1.0, 4.0)},
+    "unknown": {"extradural": (0.3, 1.0, 8.0), "subgaleal": (0.3, 1.0, 8.0)},
 }
 
 COLLAPSE_SHARE = 0.2
