@@ -1,5 +1,6 @@
 """The command line: what it loads, prints and returns."""
 
+import argparse
 import json
 import logging
 import os
@@ -165,3 +166,26 @@ def test_set_may_be_given_again_and_reads_json():
         ["pretrain", "--data", "d", "--output", "o", "--set", "a=[1]", "--set", "b::c=x=y"]
     )
     assert args.overrides == [("a", [1]), ("b::c", "x=y")]
+
+
+def parsers_of(parser):
+    """Give a parser and all of its subcommands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                yield from parsers_of(each)
+
+
+def test_an_option_of_several_values_that_is_given_twice_keeps_all_of_them():
+    several = [
+        action
+        for parser in parsers_of(make_parser())
+        for action in parser._actions
+        if action.option_strings and action.nargs in ("+", "*")
+    ]
+    assert len(several) > 8
+    assert {type(action) for action in several} == {argparse._ExtendAction}
+    given = ["evaluate", "a", "b", "--relabel", "3=1", "--relabel", "4=3", "2=2"]
+    assert make_parser().parse_args(given).relabel == [(3, 1), (4, 3), (2, 2)]
+    assert make_parser().parse_args(["evaluate", "a", "b"]).relabel == []

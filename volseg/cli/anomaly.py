@@ -110,6 +110,7 @@ def _add_evaluate(subparsers: Any) -> argparse.ArgumentParser:
         "--model",
         metavar="RUN",
         type=Path,
+        action="extend",
         nargs="+",
         required=True,
         help="what 'anomaly train' has left; several are compared",

@@ -28,6 +28,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--regions",
         metavar="NAME=VALUES",
+        action="extend",
         nargs="+",
         type=_parse("parse_region"),
         default=[],
@@ -37,6 +38,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--relabel",
         metavar="OLD=NEW",
+        action="extend",
         nargs="+",
         type=_parse("parse_relabel"),
         default=[],
@@ -99,6 +101,7 @@ def _add_lesions(parser: argparse.ArgumentParser) -> None:
         "--lesions",
         metavar="VALUE",
         type=int,
+        action="extend",
         nargs="*",
         help="count connected lesions of these label values together (default: all but 0), instead"
         " of scoring classes; with FROC if maps of probabilities lie beside the masks",

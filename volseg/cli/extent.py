@@ -27,6 +27,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--tumour-labels",
         metavar="VALUE",
         type=int,
+        action="extend",
         nargs="+",
         help="values of the tumour mask that are tumour (default: all but 0)",
     )

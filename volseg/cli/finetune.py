@@ -82,6 +82,7 @@ def _add_curve(parser: argparse.ArgumentParser) -> None:
         "--cases",
         metavar="N",
         type=int,
+        action="extend",
         nargs="+",
         help="train with so few labelled cases, again and again, beside the same from scratch, and"
         " draw the curve; 0 means all",

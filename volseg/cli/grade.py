@@ -22,12 +22,18 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a table that is there")
     parser.add_argument(
-        "--lesion", metavar="VALUE", type=int, nargs="+", help="label values (default: all but 0)"
+        "--lesion",
+        metavar="VALUE",
+        type=int,
+        action="extend",
+        nargs="+",
+        help="label values (default: all but 0)",
     )
     parser.add_argument(
         "--organ",
         metavar="VALUE",
         type=int,
+        action="extend",
         nargs="+",
         default=[],
         help="label values of the organ around it: the lesion's share of both is graded, not its"
@@ -38,6 +44,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--thresholds",
         metavar="LOAD",
         type=float,
+        action="extend",
         nargs="+",
         default=[],
         help="the least load of each grade but the first",

@@ -39,6 +39,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shifts",
         metavar="NAME",
+        action="extend",
         nargs="+",
         default=[],
         help="shifts to try, such as noise rotation slice-thickness (default: all of the modality)",
@@ -63,6 +64,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by",
         metavar="COLUMN",
+        action="extend",
         nargs="+",
         default=[],
         help="columns of --strata (default: all that hold numbers or few values)",
