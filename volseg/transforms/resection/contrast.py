@@ -93,8 +93,8 @@ def mix_palette(
         contrast: One of `CONTRASTS`.
         statistics: Of the channel.
         places: Where in its range each part lies, as `draw_places` gives.
-        stage: One of `STAGES`. In ``unknown`` blood, protein and gliosis have any brightness; on CT,
-            which has a unit, that of the early stage.
+        stage: One of `STAGES`. In ``unknown`` blood, protein and gliosis have any brightness, save
+            on CT, which has a unit.
 
     Returns:
         The palette.
