@@ -7,6 +7,8 @@ import torch
 
 from volseg.bundle import Bundle, bundle_names
 from volseg.errors import BundleError
+from volseg.networks.decoder import ConvolutionalDecoder
+from volseg.networks.decoder_unetr import UnetrDecoder
 from volseg.presets import FILE, preset_overrides, read_presets
 
 
@@ -66,13 +68,15 @@ def test_each_preset_of_a_bundle_gives_a_bundle_without_contradictions(name, pre
     )
 
 
-@pytest.mark.parametrize("preset", ["unetformer", "unetr", "large"])
+@pytest.mark.parametrize("preset", ["fine", "unetformer", "unetr", "large"])
 def test_a_network_of_a_preset_is_built_for_four_channels(preset, tmp_path):
     bundle = Bundle.find("brain_tumor_segmentation")
     copy = bundle.copy_to(tmp_path / "copy", preset_overrides(bundle.root, [preset]))
     network = copy.config("inference").get_parsed_content("network_def")
     assert network.encoder.spec.in_channels == 4
+    assert isinstance(network.decoder, UnetrDecoder if preset == "unetr" else ConvolutionalDecoder)
     network.encoder.require_divisible(tuple(copy.raw_config("train")["patch_size"]))
+    assert copy.raw_config("inference")["spacing"] == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("preset", ["unetformer", "fine"])

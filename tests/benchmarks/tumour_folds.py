@@ -17,9 +17,9 @@ labelled case, and ``pretrained`` goes on from it.
 
     python -m tests.benchmarks.tumour_data --output heads
     volseg finetune --bundle brain_tumor_segmentation --data heads/heads.csv \
-        --split heads/split.json --preset simulated --preset coarse --output simulated
+        --split heads/split.json --preset simulated --output simulated
     python -m tests.benchmarks.tumour_folds --data Dataset902_GliomaBraTS2013 --output results \
-        --bundle brain_tumor_segmentation --preset brats2013 --preset coarse --folds 3 \
+        --bundle brain_tumor_segmentation --preset brats2013 --folds 3 \
         --encoder simulated/models/model.safetensors --arms scratch pretrained alone
 
 ``folds.json`` and ``folds.md`` in the output folder hold the Dice of each case and its spread.

@@ -222,9 +222,26 @@ def test_real_gliomas_of_two_sequences_are_found_with_their_labels(shared_data):
     data = shared_data / "Dataset902_GliomaBraTS2013"
     cases = find_cases(data, None, CHANNELS, optional_channels=True)
     assert [case.channels for case in cases] == [("t1c", "flair")] * 3
-    values = preset_overrides(Bundle.find(NAME).root, ["brats2013"])
+    values = preset_overrides(Bundle.find(NAME).root, ["brats2013", "fine"])
     config = Bundle.find(NAME).config("train", values)
     item = items(data, channels=CHANNELS, optional_channels=True)[0]
     label = config.get_parsed_content("train::preprocessing")(item)["label"]
     # necrosis 12956 with non-enhancing core 44699, oedema 45203, enhancing 17816
     assert [int((label == value).sum()) for value in (1, 2, 3)] == [57655, 45203, 17816]
+
+
+@pytest.mark.real
+def test_weights_that_never_saw_a_labelled_tumour_find_a_real_one(shared_data, tmp_path):
+    data = shared_data / "Dataset902_GliomaBraTS2013"
+    name = "brats_2013_pat0004_1"
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for channel, sequence in enumerate(("t1c", "flair")):
+        image = data / "imagesTr" / f"{name}_000{channel}.nii.gz"
+        (scans / f"{name}_{sequence}.nii.gz").write_bytes(image.read_bytes())
+    segment(scans, NAME, tmp_path / "masks", device="cpu")
+    mask = nib.load(tmp_path / "masks" / f"{name}.nii.gz")
+    label = nib.load(data / "labelsTr" / f"{name}.nii.gz")
+    np.testing.assert_allclose(mask.affine, label.affine, atol=1e-4)
+    found, truth = np.asarray(mask.dataobj) > 0, np.asarray(label.dataobj) > 0.5
+    assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.85

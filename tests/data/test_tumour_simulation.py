@@ -165,6 +165,7 @@ def test_the_bundle_trains_on_healthy_heads_by_a_preset(folder, tmp_path):
         "loop::num_workers": 0,
         "optimisation::precision": "fp32",
         "network_def::encoder::widths": [4, 8, 8],
+        "network_def::encoder::blocks": [1, 1, 1],
         "train::augmentation::simulation::prior": GLIOMA,
     }
     options = TrainingOptions(device="cpu", progress=False)
