@@ -127,6 +127,7 @@ TASKS: dict[str, Callable[[Encoder], PretextTask]] = {
     "volume_fusion": lambda e: VolumeFusion(e, decoder=decoder_of(e)),
     "pseudo_mask": lambda e: PseudoMaskSegmentation(e, decoder=decoder_of(e)),
     "pseudo_mask_2": lambda e: PseudoMaskSegmentation(e, 2, decoder_of(e)),
+    "pseudo_mask_encoder": lambda e: PseudoMaskSegmentation(e, decoder=decoder_of(e)),
     "max_tree": lambda e: ComponentTreeRegression(e, decoder=decoder_of(e)),
     "combined": combine,
     "self_distillation": lambda e: SelfDistillation(e, 4, 0.6, prototypes=64, momentum=0.97),
@@ -134,6 +135,8 @@ TASKS: dict[str, Callable[[Encoder], PretextTask]] = {
     "cross_architecture": cross,
     "rotation": RotationDecoupling,
 }
+ENCODER_ALONE = ("pseudo_mask_encoder",)
+"""Arms that leave the decoder that they trained behind: what does it add to hand it over?"""
 
 
 def main() -> None:
@@ -252,7 +255,8 @@ def transfer(
             kept = pretrain(task, images[:-TESTED], seed, options.pretraining_steps, size).trained()
         except VolsegError as error:
             return [{"refused": str(error)} for _ in budgets]
-        if "decoder" in kept and is_alike(kept["decoder"], network.decoder):
+        is_handed = "decoder" in kept and name not in ENCODER_ALONE
+        if is_handed and is_alike(kept["decoder"], network.decoder):
             network.decoder.load_state_dict(kept["decoder"].state_dict())
     elif name == "longer":
         steps += 2 * options.pretraining_steps  # batches of pretraining are twice as large
