@@ -48,6 +48,7 @@ from volseg.networks.vit import ViTEncoder
 from volseg.pretext.autoencoder import Autoencoder
 from volseg.pretext.combined import Combined
 from volseg.pretext.contrastive import Contrastive
+from volseg.pretext.copies import cosine_of_copies, share_within
 from volseg.pretext.cross_architecture import CrossArchitecture
 from volseg.pretext.masked import MaskedReconstruction
 from volseg.pretext.max_tree import ComponentTreeRegression
@@ -351,7 +352,11 @@ def precision(scores: Tensor, truth: Tensor) -> float:
 def split_rotation(
     kind: str, seed: int, data: tuple[Tensor, Tensor], options: argparse.Namespace
 ) -> dict:
-    """Read the rotation from either half of the features, with a linear probe."""
+    """Read the rotation from either half of the features, and see how much it moves the half.
+
+    A linear probe of standardised features finds any trace of the rotation, however small; how
+    alike the copies of a volume are, and their share of the variance, tell how large it is.
+    """
     images = data[0][..., 4:20, :]
     torch.manual_seed(seed)
     figures = {}
@@ -365,6 +370,9 @@ def split_rotation(
             rows = task.features(task.encoder.embed(copies)).view(len(images), 10, -1)
         for half, part in (("a", rows[..., : task.split]), ("b", rows[..., task.split :])):
             figures[f"{stage}_half_{half}"] = probe(part, numbers, seed)
+            alike, share = cosine_of_copies(part[-TESTED:]), share_within(part[-TESTED:])
+            figures[f"{stage}_cosine_{half}"] = round(alike.item(), 3)
+            figures[f"{stage}_share_{half}"] = round(share.item(), 3)
     return figures
 
 
