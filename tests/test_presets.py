@@ -116,3 +116,14 @@ def test_every_pretext_task_has_a_preset(repository):
 def test_each_preset_of_pretraining_has_a_page_that_names_it(repository):
     pages = "".join(page.read_text() for page in (repository / "docs").rglob("*.md"))
     assert [name for name in TASKS if f"--preset {name}" not in pages] == []
+
+
+@pytest.mark.parametrize(
+    "heading", ["The idea", "Source", "What goes in", "Cost", "When it fails", "Use it"]
+)
+def test_each_page_of_a_task_says_what_a_page_must(heading, repository):
+    pages = [*(repository / "docs" / "pretext").glob("*.md")]
+    pages.append(repository / "docs" / "explanation" / "masked_volume.md")
+    tasks = [page for page in pages if page.stem != "index"]
+    assert len(tasks) == 11
+    assert [page.stem for page in tasks if f"\n## {heading}" not in page.read_text()] == []

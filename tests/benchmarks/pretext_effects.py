@@ -48,6 +48,7 @@ from volseg.networks.vit import ViTEncoder
 from volseg.pretext.autoencoder import Autoencoder
 from volseg.pretext.combined import Combined
 from volseg.pretext.contrastive import Contrastive
+from volseg.pretext.copies import cosine_of_copies, share_within
 from volseg.pretext.cross_architecture import CrossArchitecture
 from volseg.pretext.masked import MaskedReconstruction
 from volseg.pretext.max_tree import ComponentTreeRegression
@@ -127,6 +128,7 @@ TASKS: dict[str, Callable[[Encoder], PretextTask]] = {
     "volume_fusion": lambda e: VolumeFusion(e, decoder=decoder_of(e)),
     "pseudo_mask": lambda e: PseudoMaskSegmentation(e, decoder=decoder_of(e)),
     "pseudo_mask_2": lambda e: PseudoMaskSegmentation(e, 2, decoder_of(e)),
+    "pseudo_mask_encoder": lambda e: PseudoMaskSegmentation(e, decoder=decoder_of(e)),
     "max_tree": lambda e: ComponentTreeRegression(e, decoder=decoder_of(e)),
     "combined": combine,
     "self_distillation": lambda e: SelfDistillation(e, 4, 0.6, prototypes=64, momentum=0.97),
@@ -134,6 +136,8 @@ TASKS: dict[str, Callable[[Encoder], PretextTask]] = {
     "cross_architecture": cross,
     "rotation": RotationDecoupling,
 }
+ENCODER_ALONE = ("pseudo_mask_encoder",)
+"""Arms that leave the decoder that they trained behind: what does it add to hand it over?"""
 
 
 def main() -> None:
@@ -252,7 +256,8 @@ def transfer(
             kept = pretrain(task, images[:-TESTED], seed, options.pretraining_steps, size).trained()
         except VolsegError as error:
             return [{"refused": str(error)} for _ in budgets]
-        if "decoder" in kept and is_alike(kept["decoder"], network.decoder):
+        is_handed = "decoder" in kept and name not in ENCODER_ALONE
+        if is_handed and is_alike(kept["decoder"], network.decoder):
             network.decoder.load_state_dict(kept["decoder"].state_dict())
     elif name == "longer":
         steps += 2 * options.pretraining_steps  # batches of pretraining are twice as large
@@ -347,7 +352,11 @@ def precision(scores: Tensor, truth: Tensor) -> float:
 def split_rotation(
     kind: str, seed: int, data: tuple[Tensor, Tensor], options: argparse.Namespace
 ) -> dict:
-    """Read the rotation from either half of the features, with a linear probe."""
+    """Read the rotation from either half of the features, and see how much it moves the half.
+
+    A linear probe of standardised features finds any trace of the rotation, however small; how
+    alike the copies of a volume are, and their share of the variance, tell how large it is.
+    """
     images = data[0][..., 4:20, :]
     torch.manual_seed(seed)
     figures = {}
@@ -361,6 +370,9 @@ def split_rotation(
             rows = task.features(task.encoder.embed(copies)).view(len(images), 10, -1)
         for half, part in (("a", rows[..., : task.split]), ("b", rows[..., task.split :])):
             figures[f"{stage}_half_{half}"] = probe(part, numbers, seed)
+            alike, share = cosine_of_copies(part[-TESTED:]), share_within(part[-TESTED:])
+            figures[f"{stage}_cosine_{half}"] = round(alike.item(), 3)
+            figures[f"{stage}_share_{half}"] = round(share.item(), 3)
     return figures
 
 

@@ -87,6 +87,19 @@ def test_facts_are_read_from_a_training_config(tmp_path):
     assert card_of_config(path) == {"network": SEGMENTER}
 
 
+def test_facts_that_a_task_refers_to_stand_in_its_card(tmp_path):
+    """The partner of a pair is built from there by whoever loads it."""
+    path = tmp_path / "train.json"
+    task = {"_target_": "a.Pair", "encoder": "@encoder", "partner": {"size": "@patch_size"}}
+    tasks = {"_target_": "a.Sum", "tasks": [{"encoder": "@encoder", "block": "@patch_size"}]}
+    for given, wanted in [
+        (task, {"_target_": "a.Pair", "partner": {"size": [8, 8, 4]}}),
+        (tasks, {"_target_": "a.Sum", "tasks": [{"encoder": "@encoder", "block": [8, 8, 4]}]}),
+    ]:
+        path.write_text(json.dumps({"patch_size": [8, 8, 4], "encoder": ENCODER, "task": given}))
+        assert card_of_config(path)["pretext"] == wanted
+
+
 @pytest.mark.parametrize("content", ["", "{"])
 def test_a_config_that_is_no_json_is_refused(content, tmp_path):
     (tmp_path / "train.json").write_text(content)

@@ -4,10 +4,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.engines.tasks import TASKS, pretraining
+from tests.engines.tasks import PATCH, TASKS, encoder, pretraining, vit
 from tests.engines.test_resume import WALL_TIME, Stop, equal
+from tests.engines.tiny import loop, optimisation, volumes
 from volseg.engines.checkpoint import load_state
 from volseg.engines.log import MetricsFile
+from volseg.engines.pretrain import pretrain_trainer
+from volseg.networks.opening import read_card
+from volseg.pretext.autoencoder import Autoencoder
+from volseg.pretext.combined import Combined
+from volseg.pretext.cross_architecture import CrossArchitecture
+from volseg.pretext.partners import TransformerPartner
 
 
 def log_of(folder):
@@ -43,6 +50,23 @@ def test_two_encoders_are_saved_in_two_files(tmp_path):
     pretraining("cross_architecture", tmp_path).run()
     names = sorted(path.name for path in (tmp_path / "models").iterdir())
     assert names == ["encoder.safetensors", "partner.safetensors"]
+
+
+def test_the_partner_in_a_sum_of_tasks_is_built_from_its_card(tmp_path):
+    own, other = encoder(), vit()
+    tasks = {
+        "rebuilt": Autoencoder(own, partner=TransformerPartner),
+        "pair": CrossArchitecture(own, other, projection=8, memory=8),
+    }
+    config = {
+        "_target_": "volseg.networks.vit.ViTEncoder", "in_channels": 1, "size": [8, 8, 8],
+        "patch": 4, "width": 24, "depth": 4, "heads": 2,
+    }  # fmt: skip
+    making = {"_target_": "volseg.pretext.partners.TransformerPartner", "_mode_": "callable"}
+    card = {"pretext": {"tasks": {"rebuilt": {"partner": making}, "pair": {"partner": config}}}}
+    where = loop(tmp_path, card=card)
+    pretrain_trainer(Combined(own, tasks), volumes(4), PATCH, 1, optimisation(), where).run()
+    assert read_card(tmp_path / "models" / "partner.safetensors").network == {"encoder": config}
 
 
 @pytest.mark.parametrize("name", ["pseudo_mask", "combined"])

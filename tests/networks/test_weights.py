@@ -17,6 +17,7 @@ from volseg.networks.description import describe_weights
 from volseg.networks.fingerprint import fingerprint
 from volseg.networks.residual import ResidualEncoder
 from volseg.networks.segmenter import Segmenter
+from volseg.networks.storage import read_state_dict
 from volseg.networks.swin import SwinEncoder
 from volseg.networks.vit import ViTEncoder
 from volseg.networks.weights import (
@@ -285,6 +286,28 @@ class TestPositions:
         save_weights(path, {"encoder": vit(heads=2)}, card(VIT))
         with pytest.raises(WeightsError, match="features differ"):
             load_encoder(vit(heads=3, seed=1), path)
+
+    def test_other_heads_are_told_at_another_size_too(self, tmp_path):
+        """The answer is that at the stored size: the table of positions is put back for it."""
+        path = tmp_path / "encoder.safetensors"
+        source = vit(size=(8, 8, 16))
+        for parameter in source.blocks.parameters():
+            parameter.data *= 3  # sharp attention, of which the heads make a difference
+        save_weights(path, {"encoder": source}, card(VIT))
+        assert load_encoder(vit(size=(8, 16, 24), seed=1), path).resized == ("encoder.position",)
+        with pytest.raises(WeightsError, match="features differ"):
+            load_encoder(vit(size=(8, 16, 24), heads=3, seed=1), path)
+
+    def test_blocks_that_the_network_has_not_are_no_leftovers(self, tmp_path):
+        path = tmp_path / "encoder.safetensors"
+        deep = seeded(lambda: ViTEncoder(1, (8, 8, 16), 4, 12, 8, 2))
+        save_weights(path, {"encoder": deep}, card({**VIT, "depth": 8}))
+        for size in [(8, 8, 16), (8, 16, 24)]:
+            with pytest.raises(WeightsError, match="features differ"):
+                load_encoder(vit(size=size, seed=1), path)
+        finer = seeded(lambda: ViTEncoder(1, (8, 8, 16), 2, 12, 4, 2), seed=1)
+        with pytest.raises(WeightsError, match=r"of which the network takes 5\d\.\d%; 95% are"):
+            load_encoder(finer, path)
 
 
 class TestWindow:
@@ -570,9 +593,18 @@ class TestSegmenter:
                 return os.system, (f"touch {bait}",)
 
         torch.save({"a": Evil()}, tmp_path / "model.pt")
-        with pytest.raises(WeightsError, match="is not a plain state dict"):
+        with pytest.raises(
+            WeightsError, match=r"is not a plain state dict \(it holds a \w+\.system\)"
+        ):
             load_segmenter(target, tmp_path / "model.pt")
         assert not bait.exists()
+
+    def test_a_whole_network_in_a_pickle_is_named_without_advice_to_unpickle_it(self, tmp_path):
+        torch.save(nn.Sequential(nn.Linear(1, 1)), tmp_path / "model.pt")
+        with pytest.raises(WeightsError) as refused:
+            read_state_dict(tmp_path / "model.pt")
+        assert "(it holds a torch.nn.modules.container.Sequential); save it" in str(refused.value)
+        assert "trust" not in str(refused.value)
 
     @pytest.mark.parametrize(
         ("values", "message"),

@@ -135,3 +135,5 @@ def test_what_a_bundle_lacks_is_a_problem(tmp_path, repository):
 def test_a_path_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         inspect(tmp_path / "nothing")
+    with pytest.raises(DataError, match=r"nothing\.pt does not exist; give a volume"):
+        inspect(tmp_path / "nothing.pt")  # no bundle is meant by that

@@ -86,8 +86,21 @@ def card_of_config(
     elif "encoder" in config:
         card["network"] = {"encoder": config["encoder"]}
     if "task" in config:
-        card["pretext"] = {k: v for k, v in config["task"].items() if k != "encoder"}
+        task = {k: v for k, v in config["task"].items() if k != "encoder"}
+        card["pretext"] = _look_up(task, config)
     if encoder is not None:
         start = read_card(encoder)
         card["pretext"] = {**start.pretext, "steps": start.steps, "data": dict(start.data)}
     return card
+
+
+def _look_up(value: Any, config: Mapping[str, Any]) -> Any:
+    """Put plain facts in the place of references to them, such as ``@patch_size``."""
+    if isinstance(value, Mapping):
+        return {key: _look_up(item, config) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_look_up(item, config) for item in value]
+    if isinstance(value, str) and value[:1] == "@":
+        found = config.get(value[1:], value)
+        return value if isinstance(found, Mapping) else found
+    return value

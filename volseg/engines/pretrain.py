@@ -81,9 +81,13 @@ def pretrain_trainer(
 
 
 def _partner_card(card: Card, partner: Encoder, dataset: Dataset[Any]) -> Card:
-    """Make the card of a second encoder, whose config stands among the task's arguments."""
-    config = card.pretext.get("partner")
-    network = {"encoder": config} if isinstance(config, Mapping) else {}
+    """Make the card of a second encoder, whose config stands in the task's, or in one of a sum."""
+    tasks = card.pretext.get("tasks")
+    places: list[Any] = [card.pretext, *(tasks.values() if isinstance(tasks, Mapping) else ())]
+    configs = [place.get("partner") for place in places if isinstance(place, Mapping)]
+    # an autoencoder's partner is no encoder, and its config no network but a way to make one
+    found = [c for c in configs if isinstance(c, Mapping) and "_mode_" not in c]
+    network = {"encoder": found[0]} if found else {}
     return begin_card(replace(card, network=network), partner, dataset)
 
 

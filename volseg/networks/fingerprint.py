@@ -126,7 +126,8 @@ def fingerprint(
     Args:
         encoder: The encoder.
         size: Voxels of the input along each axis; `None`: from `fingerprint_size`.
-        state: Parameters to use in place of the encoder's own; `None`: its own.
+        state: Parameters to use in place of the encoder's own; `None`: its own. A table of
+            positions may be of another grid: an encoder reads the grid from the table.
 
     Returns:
         The fingerprint.
@@ -134,6 +135,9 @@ def fingerprint(
     size = fingerprint_size(encoder.spec) if size is None else size
     probe = copy.deepcopy(encoder).to("cpu", torch.float32).eval()
     if state is not None:
+        for name, parameter in probe.named_parameters():
+            if name in state:
+                parameter.data = parameter.new_empty(state[name].shape)
         probe.load_state_dict({name: tensor.cpu() for name, tensor in state.items()})
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         levels = probe(fixed_input(encoder.spec.in_channels, size))

@@ -23,6 +23,8 @@ class Fitting:
         unknown: Those of the names that the network does not have.
         misshapen: Those of the names that it has in a shape that nothing makes equal.
         fraction: Parameters of the part that are filled, from 0 to 1.
+        tables: Tables of positions that were interpolated, as they are in the file.
+        used: Values of the file's part that the network has a place for, from 0 to 1.
     """
 
     values: Mapping[str, Tensor] = field(default_factory=dict)
@@ -31,6 +33,8 @@ class Fitting:
     unknown: tuple[str, ...] = ()
     misshapen: tuple[str, ...] = ()
     fraction: float = 1.0
+    tables: Mapping[str, Tensor] = field(default_factory=dict)
+    used: float = 1.0
 
     @property
     def is_whole(self) -> bool:
@@ -42,10 +46,11 @@ class Fitting:
         """Whether the answer to the fixed input must be the stored one.
 
         Mixed channels do not change it, for every channel of that input holds the same image; nor
-        may stored tensors that the network does not have.
+        may stored tensors that the network does not have. Tables of positions are put back to the
+        stored grid for it.
         """
         is_filled = set(self.complaints) <= set(self.unknown)
-        return is_filled and set(self.adapted.values()) <= {"channels"}
+        return is_filled and set(self.adapted.values()) <= {"channels", "positions"}
 
     @property
     def complaint(self) -> str:
@@ -63,6 +68,8 @@ class Fitting:
             (*self.unknown, *other.unknown),
             (*self.misshapen, *other.misshapen),
             self.fraction,
+            self.tables,
+            self.used,
         )
 
     def receipt(
@@ -131,7 +138,11 @@ def fit_part(
     unknown = [name for name in stored if name not in places]
     complaints.update(dict.fromkeys(unknown, "not in the network"))
     fraction = _fraction(part, network, values)
-    return Fitting(values, adapted, complaints, tuple(unknown), tuple(misshapen), fraction)
+    sizes = {name: tensor.numel() for name, tensor in stored.items()}
+    used = 1 - sum(sizes[name] for name in unknown) / max(1, sum(sizes.values()))
+    tables = {name: stored[name] for name, kind in adapted.items() if kind == "positions"}
+    names = tuple(unknown), tuple(misshapen)
+    return Fitting(values, adapted, complaints, *names, fraction, tables, used)
 
 
 def require_equal(path: Path, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:

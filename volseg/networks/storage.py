@@ -23,6 +23,9 @@ UNREADABLE = (
 )  # fmt: skip
 """What `torch.load` may raise at bytes that are no state dict."""
 
+UNKNOWN_CLASS = re.compile(r"GLOBAL ([\w.]+)")
+"""How PyTorch names what it does not unpickle; around it stands how to do so nevertheless."""
+
 
 def storable(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     """Copy the tensors of a module to what a file can hold.
@@ -147,7 +150,8 @@ def read_plain_values(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        found = UNKNOWN_CLASS.search(str(error))
+        reason = f"it holds a {found[1]}" if found else "PyTorch cannot read it"
         raise WeightsError(
             f"{path} is not a plain state dict ({reason}); save it with volseg's save_state_dict,"
             " or with torch.save of the state dict alone"

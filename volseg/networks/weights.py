@@ -163,8 +163,8 @@ def load_encoder(
     The decoder comes too if the file has one that is equal to the network's. Files of other
     projects are read as `volseg.networks.foreign.opening` says. A file that is damaged or of no
     known layout, holds another architecture or merge order, fills less than 95 % of the encoder's
-    parameters, has one of another shape, or computes something else, is refused as a
-    `WeightsError`, and nothing is changed.
+    parameters or has no place there for more than 5 % of its own, has one of another shape, or
+    computes something else, is refused as a `WeightsError`, and nothing is changed.
 
     Args:
         network: The encoder, or the segmenter around it.
@@ -223,7 +223,8 @@ def fit_encoder(
     fitting = fit_part("encoder", root, source.tensors, mixing)
     _require_enough(path, fitting)
     if fitting.is_comparable:
-        require_same_answer(path, source.card, encoder, fitting.values)
+        require_same_answer(path, source.card, encoder, {**fitting.values, **fitting.tables})
+    _require_used(path, fitting)
     if with_decoder and isinstance(network, Segmenter):
         decoder = fit_part("decoder", root, source.tensors, mixing)
         decoder, note = _fit_decoder(network, source.card, decoder)
@@ -267,6 +268,15 @@ def _require_enough(path: Path, fitting: Fitting) -> None:
         raise WeightsError(
             f"{path} fills {fitting.fraction:.1%} of the encoder's parameters;"
             f" {MINIMUM_FRACTION:.0%} are needed, and none of another shape. {fitting.complaint}"
+        )
+
+
+def _require_used(path: Path, fitting: Fitting) -> None:
+    if fitting.used < MINIMUM_FRACTION:
+        raise WeightsError(
+            f"{path} has an encoder of which the network takes {fitting.used:.1%};"
+            f" {MINIMUM_FRACTION:.0%} are needed, for the rest of it would be cut off."
+            f" {fitting.complaint}; build the network that the file describes"
         )
 
 

@@ -5,8 +5,10 @@ COVID-19; the split is that of Feng, Xu & Tao 2019
 (https://openaccess.thecvf.com/content_CVPR_2019/html/Feng_Self-Supervised_Representation_Learning_by_Rotation_Feature_Decoupling_CVPR_2019_paper.html).
 The first half predicts the rotation. The second is pulled towards its mean over the rotated
 copies, and must tell volumes apart. We depart from them in that rotations are those of a cube, a
-few drawn for each crop; in that volumes are told from those of the batch instead of a memory of the
-whole data set; and in that copies which look upright are not weighted down.
+few drawn for each crop; in that the pull is measured as a share of the spread over the batch, since
+a squared distance is met by small features as well as by equal ones; in that volumes are told from
+those of the batch instead of a memory of the whole data set; and in that copies which look upright
+are not weighted down.
 """
 
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from torch.nn import functional
 
 from volseg.errors import GeometryError
 from volseg.networks.encoder import Encoder
+from volseg.pretext.copies import cosine_of_copies, share_within
 from volseg.pretext.crops import crop_padded, draw_start, read_volume
 from volseg.pretext.memory import EmbeddingFigures
 from volseg.pretext.projection import Projector
@@ -124,17 +127,15 @@ class RotationDecoupling(PretextTask):
             wanted = turns.flatten()
             rotation = functional.cross_entropy(answers.float(), wanted)
             rows = invariant.float().view(len(image), self.copies, -1)
-            mean = rows.mean(dim=1, keepdim=True)
-            irrelevance = (rows - mean.detach()).square().mean()
             known = functional.normalize(vectors.float(), dim=1).view(*rows.shape[:2], -1)
             terms = {
                 "rotation": rotation,
-                "invariance": irrelevance,
+                "invariance": share_within(rows),
                 "instance": tell_apart(known, self.temperature),
             }
             monitors = {
                 "rotation_accuracy": (answers.argmax(dim=1) == wanted).float().mean(),
-                "rotated_similarity": _similarity(rows.detach()),
+                "rotated_similarity": cosine_of_copies(rows.detach()),
             }
             if len(image) > 1:
                 monitors |= self.figures(known.mean(dim=1))
@@ -267,11 +268,3 @@ def tell_apart(known: Tensor, temperature: float) -> Tensor:
     cosines = torch.where(itself, (known * own).sum(dim=2, keepdim=True), cosines)
     wanted = torch.arange(count, device=known.device).repeat_interleave(copies)
     return functional.cross_entropy((cosines / temperature).flatten(0, 1), wanted)
-
-
-def _similarity(rows: Tensor) -> Tensor:
-    """Average the cosine of the copies of a volume, centred over the batch."""
-    directions = functional.normalize(rows - rows.mean(dim=(0, 1)), dim=2)
-    copies = rows.shape[1]
-    total = directions.sum(dim=1).square().sum(dim=1)
-    return ((total - copies) / (copies * (copies - 1))).mean()

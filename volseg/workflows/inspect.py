@@ -219,6 +219,8 @@ def inspect_bundle(bundle: Bundle) -> Inspection:
 
 
 def _find_bundle(path: str | Path) -> Bundle:
+    if Path(path).suffix and not Path(path).exists():
+        raise DataError(f"{path} does not exist; give a volume, a folder, weights or a bundle")
     try:
         return Bundle.find(path)
     except BundleError as error:
