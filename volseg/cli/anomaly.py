@@ -112,7 +112,8 @@ def _add_evaluate(subparsers: Any) -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         required=True,
-        help="what 'anomaly train' has left; several are compared",
+        help="what 'anomaly train' has left, or a folder of such runs with other seeds; several"
+        " are compared",
     )
     parser.set_defaults(act=_evaluate)
     return parser
