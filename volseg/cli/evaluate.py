@@ -47,10 +47,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     _add_lesions(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
-    parser.add_argument(
-        "--output", metavar="DIR", type=Path, help="write report.html and results.json there"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace those that are there")
+    _add_page(parser)
     return parser
 
 
@@ -124,6 +121,14 @@ def _end(args: argparse.Namespace, found: Any, sections_of: Callable[[Any], Sequ
         facts = {"Predictions": str(args.predictions), "References": str(args.references)}
         write_report(args.output, found, sections_of(found), facts)
     return report(args, found, found.table(), is_good=found.is_complete)
+
+
+def _add_page(parser: argparse.ArgumentParser) -> None:
+    """Add where the page goes, if there is to be one."""
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, help="write report.html and results.json there"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace those that are there")
 
 
 def _add_lesions(parser: argparse.ArgumentParser) -> None:
