@@ -35,6 +35,9 @@ TRAINED = 10
 OUTSIDE = 165
 """Label values from here on lie outside the brain."""
 
+LEAST = 1e-3
+"""Of a brain of about 1: brighter than the background, which is 0."""
+
 
 def read_brain(path: Path) -> tuple[torch.Tensor, np.ndarray]:
     """Read a label map coarsely, cut to the brain."""
@@ -92,6 +95,8 @@ def prepare(data: Path, folder: Path) -> None:
             save(folder / "normal" / f"p{person:02}.nii.gz", image.numpy(), affine)
             continue
         cut, cavity = resect(labels, image, affine, person)
+        # the noise of the operation reaches the air, which tells the foreground by being one value
+        cut = np.where(labels.numpy() > 0, np.maximum(cut, LEAST), 0)
         for kind, scan, truth in (
             ("well", image.numpy(), np.zeros(image.shape, np.uint8)),
             ("ill", cut.astype(np.float32), cavity.astype(np.uint8)),

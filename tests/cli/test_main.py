@@ -58,6 +58,18 @@ def test_help_loads_nothing_heavy_and_answers_at_once(repository):
     assert min(took) < 0.3
 
 
+def test_monai_says_nothing_of_a_decoder_that_is_not_there(command, caplog):
+    def read(args):
+        from monai.transforms import LoadImage
+
+        LoadImage()
+        return 0
+
+    command(read)
+    assert main(["try"]) == 0
+    assert not [each for each in caplog.records if "nvImageCodec" in each.getMessage()]
+
+
 def test_every_verb_has_help_and_the_name_of_its_public_function(capsys):
     for module in COMMANDS:
         verb = module.__name__.rpartition(".")[2]

@@ -87,7 +87,14 @@ def test_a_missing_mask_ends_with_1(data, tmp_path):
     (tmp_path / "masks").mkdir()
     label = data / "labelsTr" / "case_0.nii.gz"
     (tmp_path / "masks" / label.name).write_bytes(label.read_bytes())
-    assert call("evaluate", tmp_path / "masks", data / "labelsTr", "--quiet") == 1
+    report = ["--output", tmp_path / "report"]
+    assert call("evaluate", tmp_path / "masks", data / "labelsTr", "--quiet", *report) == 1
+    said = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert [case["status"] for case in said["cases"]] == ["scored", "missed", "missed"]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.index("<svg") < page.index("<table")  # pictures first
+    worst = [page.index(f"<td>case_{number}</td>") for number in (1, 2, 0)]
+    assert worst == sorted(worst)
 
 
 def test_an_unknown_key_ends_with_1_and_names_the_nearest(data, tmp_path, capsys):

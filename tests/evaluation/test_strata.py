@@ -5,7 +5,7 @@ from math import isnan
 import pytest
 
 from volseg.errors import DataError
-from volseg.evaluation.strata import read_strata, stratify
+from volseg.evaluation.strata import read_strata, stratify, write_strata
 
 
 @pytest.fixture
@@ -44,3 +44,9 @@ def test_equal_scores_and_single_strata_have_no_p(table):
 def test_a_column_that_is_not_there_is_named(table):
     with pytest.raises(DataError, match="has no column 'maker'; it has kernel, thickness, note"):
         read_strata(table, ["maker"])
+
+
+def test_a_table_that_was_written_is_read_as_it_was(tmp_path):
+    strata = {"kernel": {"a": "Br38f\\3", "b": "B, sharp"}, "maker": {"c": "X"}}
+    write_strata(tmp_path / "strata.csv", strata)
+    assert read_strata(tmp_path / "strata.csv") == strata

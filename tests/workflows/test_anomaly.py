@@ -1,6 +1,7 @@
 """Anomaly models from files to maps."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import nibabel as nib
@@ -12,8 +13,9 @@ from volseg.cli.main import main
 from volseg.data.reading import read_source, source_of
 from volseg.engines.anomaly import AnomalyTraining
 from volseg.errors import DataError, WeightsError
+from volseg.evaluation.anomaly import CaseRanks
 from volseg.inference.anomaly import AnomalyDetector
-from volseg.workflows.anomaly_evaluate import evaluate_anomaly
+from volseg.workflows.anomaly_evaluate import AnomalyEvaluation, evaluate_anomaly
 from volseg.workflows.anomaly_map import map_anomaly
 from volseg.workflows.anomaly_train import AnomalySettings, train_anomaly
 
@@ -109,9 +111,38 @@ def test_a_lesion_without_a_brightness_of_its_own_stands_out(model, folder, tmp_
     assert found.chance == pytest.approx(8**3 / (23 * 24 * 24))
     said = json.loads((output / "results.json").read_text())
     assert said == json.loads(json.dumps(found.to_json()))
+    (gap,) = found.differences
+    assert (gap.first, gap.second) == ("model, feature", "model, residual")
+    maps = [found.maps[name].precision.mean for name in (gap.first, gap.second)]
+    assert gap.precision.mean == pytest.approx(maps[0] - maps[1])
+    assert "model, feature - model, residual" in str(found)
     page = (output / "report.html").read_text()
+    assert "Models compared" in page
     assert page.count("data:image/webp") >= 2 * 6
     assert "<script" not in page
+
+
+def test_a_folder_of_runs_is_one_model(model, folder, tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(folder / "model", tmp_path / "runs" / name)
+    data = folder / "ill" / "cases.csv"
+    models = [tmp_path / "runs", folder / "model"]
+    found = evaluate_anomaly(data, models, tmp_path / "out", device="cpu")
+    assert {case.run for case in found.cases} == {0, 1}
+    same = [found.maps[f"{name}, residual"] for name in ("runs", "model")]
+    assert same[0].area.mean == pytest.approx(same[1].area.mean)
+    assert same[0].case_area == same[1].case_area
+    gap = next(each for each in found.differences if each.second == "model, residual")
+    assert gap.first == "model, feature"
+    between = {each.second: each for each in found.differences if each.first == "runs, residual"}
+    assert between["model, residual"].area.mean == pytest.approx(0)
+
+
+def test_air_that_is_noise_is_noted(folder):
+    case = CaseRanks("a", 0.1, 0.0, {}, {}, {}, foreground_share=0.999)
+    (note,) = AnomalyEvaluation({}, [], [case], {}, folder).notes
+    assert note.startswith("in 1 cases nearly every voxel is foreground")
+    assert AnomalyEvaluation({}, [], [replace(case, foreground_share=0.9)], {}, folder).notes == []
 
 
 def test_a_bad_file_is_reported_and_the_rest_are_mapped(model, folder, tmp_path):

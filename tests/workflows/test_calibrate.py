@@ -11,6 +11,7 @@ from volseg.cli.main import main
 from volseg.data.cases import find_cases
 from volseg.errors import DataError
 from volseg.workflows.calibrate import calibrate
+from volseg.workflows.evaluate_report import lesion_sections
 from volseg.workflows.lesions import Criterion, evaluate_lesions
 from volseg.workflows.review import review
 
@@ -120,6 +121,9 @@ def test_lesions_are_counted_and_scored_by_their_probabilities(folder, capsys):
     plain = evaluate_lesions(folder / "masks", folder / "truth")
     assert plain.detection.sensitivity.mean == 1
     assert "no FROC: it takes maps" in plain.table()
+    curve, cases = lesion_sections(plain)
+    assert "<svg" not in curve
+    assert "<td>case_4</td><td>1</td><td>1</td><td>0</td>" in cases
     (folder / "masks" / "case_0.nii.gz").unlink()
     again = evaluate_lesions(folder / "masks", folder / "truth")
     assert again.missed == {"case_0": "no prediction"}

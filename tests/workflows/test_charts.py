@@ -1,5 +1,6 @@
 """Charts as SVG."""
 
+from dataclasses import replace
 from math import nan
 from xml.etree import ElementTree as ET
 
@@ -19,6 +20,15 @@ def test_a_higher_value_lies_higher_and_stays_in_the_panel():
     heights = [float(each.get("cy")) for each in circles]
     assert len(heights) == 2
     assert heights[0] < heights[1] < HEIGHT
+
+
+def test_places_without_an_order_are_not_joined():
+    drawn = [
+        panel([Point(0.5, nan, nan)] * 2),
+        replace(panel([Point(0.5, nan, nan)] * 2), is_joined=False),
+    ]
+    lines = [len(list(ET.fromstring(each.to_svg()).iter("polyline"))) for each in drawn]
+    assert lines == [1, 0]
 
 
 def test_what_has_no_value_draws_nothing_and_any_title_can_be_drawn():

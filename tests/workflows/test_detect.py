@@ -100,8 +100,14 @@ def test_boxes_of_masks_find_the_masks_own_lesions(data, tmp_path, capsys):
     assert main(["detect", str(data), "--masks", "--output", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["boxes"] == {f"case_{i}": 1 for i in range(3)}
     table, masks = tmp_path / "boxes.csv", data / "labelsTr"
-    assert main(["evaluate", str(table), str(masks), "--lesions", "--json"]) == 0
+    command = ["evaluate", str(table), str(masks), "--lesions", "--json"]
+    assert main([*command, "--output", str(tmp_path / "report")]) == 0
     said = json.loads(capsys.readouterr().out)
+    assert json.loads((tmp_path / "report" / "results.json").read_text()) == said
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "<svg" in page
+    assert "<td>average precision, map</td><td>1.000</td>" in page
+    assert "<td>case_2</td><td>1</td><td>1</td><td>0</td>" in page
     assert said["sensitivity"]["mean"] == said["froc"]["mean"] == 1
     assert said["false_positives_per_case"]["mean"] == 0
     assert said["average_precision"]["map"] == pytest.approx(1)

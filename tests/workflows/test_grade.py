@@ -78,6 +78,14 @@ def test_predicted_grades_are_judged_by_evaluate(tmp_path, capsys):
     assert found["scores"]["AUC"]["mean"] == 0.75
     assert found["scores"]["quadratic kappa"]["mean"] == pytest.approx(0.5)
     assert found["confusion"] == [[2, 0], [1, 1]]
+    report = ["--output", str(tmp_path / "report")]
+    assert main([*command, *report, "--json"]) == 0
+    assert json.loads((tmp_path / "report" / "results.json").read_text()) == found
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.index("<svg") < page.index("<table")  # pictures first
+    assert "<td>1</td><td>1</td>" in page  # the confusion's second row
+    assert main([*command, *report]) == 1
+    assert "exists already; use another output or --overwrite" in capsys.readouterr().err
     (tmp_path / "classes.csv").write_text("\n".join(said[:-1]))
     assert main(command) == 1
     assert "missed: d: no prediction" in capsys.readouterr().out

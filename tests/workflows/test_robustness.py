@@ -7,17 +7,21 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from tests.bundles.synthetic import write_dataset
 from tests.inference.threshold import threshold_predictor
 from tests.workflows.bundles.conftest import NAME, NETWORK, PATCH, edit, write_weights
 from volseg.cli.main import main
 from volseg.data.case import Case
+from volseg.data.cases import find_cases
 from volseg.errors import BundleError, DataError
 from volseg.evaluation.outcomes import Condition
 from volseg.evaluation.shifts.ladder import choose_shifts
+from volseg.inference.predictor import Predictor
 from volseg.workflows.robustness import RobustnessOptions, robustness
 from volseg.workflows.robustness_cases import measure_case, read_subject
+from volseg.workflows.robustness_reuse import measure_reuse, reuse_rows
 
 AFFINE = np.array([[-1.0, 0, 0, 5], [0, 0, 2, -3], [0, 1, 0, 9], [0, 0, 0, 1]])
 """Left, up, front: not the axes of the network."""
@@ -100,7 +104,8 @@ def compared(bundle, data, tmp_path_factory):
     output = tmp_path_factory.mktemp("found") / "out"
     table = output.parent / "scans.csv"
     table.write_text("case,maker\ncase_0,A\ncase_1,A\ncase_2,B\n")
-    options = replace(QUICK, strata=table)
+    (data / "imagesTr" / "case_1.json").write_text('{"ConvolutionKernel": "Br38f"}')
+    options = replace(QUICK, strata=table, tags=["ConvolutionKernel"])
     return robustness(bundle, data, output, runs, options)
 
 
@@ -116,7 +121,9 @@ def test_everything_stands_in_json_and_the_page_needs_nothing_else(compared):
     said = json.loads((compared.output / "results.json").read_text())
     assert said == json.loads(json.dumps(compared.to_json()))
     assert len(said["outcomes"]) == 3 * 3 * 4  # runs, cases, conditions
-    assert [each["column"] for each in said["strata"][0]] == ["maker"]
+    assert [each["column"] for each in said["strata"][0]] == ["maker", "ConvolutionKernel"]
+    table = (compared.output / "strata.csv").read_text().splitlines()
+    assert table == ["case,ConvolutionKernel", "case_1,Br38f"]
     page = (compared.output / "report.html").read_text()
     assert "<svg" in page
     assert page.count("data:image/webp") >= 3
@@ -163,3 +170,31 @@ def test_what_cannot_be_compared_is_refused(bundle, data, tmp_path):
     unlabelled = data / "imagesTr"
     with pytest.raises(DataError, match="holds no labelled case"):
         robustness(bundle, unlabelled, tmp_path / "out", options=QUICK)
+
+
+def test_an_encoder_that_was_not_changed_is_kept_whole_and_one_that_was_is_not(bundle, tmp_path):
+    random = np.random.default_rng(0)
+    for number in range(8):
+        image = nib.Nifti1Image(random.normal(size=(16, 16, 16)).astype(np.float32), np.eye(4))
+        nib.save(image, tmp_path / f"c{number}.nii.gz")
+    cases = find_cases(tmp_path)
+    predictor, other = (Predictor.from_bundle(bundle) for _ in range(2))
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for weight in other.network.encoder.layer_groups()[-1]:
+            weight.copy_(torch.randn(weight.shape, generator=generator))
+    before = bundle / "models" / "model.safetensors"
+    found = measure_reuse(before, {"same": [predictor], "other": [predictor, other]}, cases)
+    same, changed = ([each for each in found if each.arm == arm] for arm in ("same", "other"))
+    strides = [stride[0] for stride in predictor.network.encoder.spec.strides]
+    assert [each.stride for each in same] == strides
+    for each in [*same, *changed[:-1]]:
+        assert each.runs == pytest.approx([1] * len(each.runs), abs=1e-5)
+    assert changed[-1].runs[1] < 0.9
+    rows = reuse_rows(found)
+    assert rows[0] == ["stride", "CKA, same", "CKA, other"]
+    assert rows[1] == ["1", "1.000", "1.000 [1.000, 1.000]"]
+    with pytest.raises(
+        DataError, match=r"7 case\(s\); to compare features before and after, give 8"
+    ):
+        measure_reuse(before, {"same": [predictor]}, cases[:7])

@@ -113,7 +113,8 @@ def _add_evaluate(subparsers: Any) -> argparse.ArgumentParser:
         action="extend",
         nargs="+",
         required=True,
-        help="what 'anomaly train' has left; several are compared",
+        help="what 'anomaly train' has left, or a folder of such runs with other seeds; several"
+        " are compared",
     )
     parser.set_defaults(act=_evaluate)
     return parser

@@ -1,7 +1,7 @@
 """``volseg evaluate``."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,27 +49,28 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     _add_lesions(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    _add_page(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand."""
-    from volseg.evaluation.regions import Regions
-    from volseg.workflows.evaluate import evaluate, evaluate_grades
+    if args.output is not None:
+        from volseg.workflows.evaluate_report import require_free
 
-    if args.predictions.suffix == ".csv" and args.lesions is not None:
-        return _run_boxes(args)
-    if args.predictions.suffix == ".csv":
-        graded = evaluate_grades(args.predictions, args.references, seed=args.seed)
-        return report(args, graded, graded.table(), is_good=graded.is_complete)
+        require_free(args.output, overwrite=args.overwrite)
+    is_table = args.predictions.suffix == ".csv"
     if args.lesions is not None:
-        from volseg.workflows.lesions import Criterion, evaluate_lesions
+        return _run_boxes(args) if is_table else _run_lesions(args)
+    return _run_grades(args) if is_table else _run_masks(args)
 
-        what = Criterion(args.lesions, args.overlap, args.least_ml)
-        counted = evaluate_lesions(
-            args.predictions, args.references, what, args.groups, seed=args.seed
-        )
-        return report(args, counted, counted.table(), is_good=counted.is_complete)
+
+def _run_masks(args: argparse.Namespace) -> int:
+    """Score masks, class by class."""
+    from volseg.evaluation.regions import Regions
+    from volseg.workflows.evaluate import evaluate
+    from volseg.workflows.evaluate_report import mask_sections
+
     found = evaluate(
         args.predictions,
         args.references,
@@ -79,19 +80,57 @@ def run(args: argparse.Namespace) -> int:
         progress=not args.quiet,
         regions=Regions(dict(args.regions), dict(args.relabel)),
     )
-    return report(args, found, found.table(), is_good=found.is_complete)
+    return _end(args, found, mask_sections)
+
+
+def _run_grades(args: argparse.Namespace) -> int:
+    """Score a table of classes or grades."""
+    from volseg.workflows.evaluate import evaluate_grades
+    from volseg.workflows.evaluate_report import class_sections
+
+    graded = evaluate_grades(args.predictions, args.references, seed=args.seed)
+    return _end(args, graded, class_sections)
+
+
+def _run_lesions(args: argparse.Namespace) -> int:
+    """Score masks, lesion by lesion."""
+    from volseg.workflows.evaluate_report import lesion_sections
+    from volseg.workflows.lesions import Criterion, evaluate_lesions
+
+    what = Criterion(args.lesions, args.overlap, args.least_ml)
+    counted = evaluate_lesions(args.predictions, args.references, what, args.groups, seed=args.seed)
+    return _end(args, counted, lesion_sections)
 
 
 def _run_boxes(args: argparse.Namespace) -> int:
     """Score a table of boxes."""
     from volseg.workflows.box_evaluate import evaluate_boxes
+    from volseg.workflows.evaluate_report import box_sections
     from volseg.workflows.lesions import Criterion
 
     what = Criterion(args.lesions, least_ml=args.least_ml)
     found = evaluate_boxes(
         args.predictions, args.references, what, args.iou, args.groups, seed=args.seed
     )
+    return _end(args, found, box_sections)
+
+
+def _end(args: argparse.Namespace, found: Any, sections_of: Callable[[Any], Sequence[str]]) -> int:
+    """Write the page, if there is to be one, and print the table."""
+    if args.output is not None:
+        from volseg.workflows.evaluate_report import write_report
+
+        facts = {"Predictions": str(args.predictions), "References": str(args.references)}
+        write_report(args.output, found, sections_of(found), facts)
     return report(args, found, found.table(), is_good=found.is_complete)
+
+
+def _add_page(parser: argparse.ArgumentParser) -> None:
+    """Add where the page goes, if there is to be one."""
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, help="write report.html and results.json there"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace those that are there")
 
 
 def _add_lesions(parser: argparse.ArgumentParser) -> None:

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.cases is not None:
         from volseg.workflows.label_curve import Curve, label_curve
 
-        seeds = 3 if args.seeds is None else args.seeds
+        seeds = 4 if args.seeds is None else args.seeds
         curve = Curve(args.cases, seeds, args.encoder, args.schedule, overrides, args.split)
         return report(args, label_curve(args.data, args.output, bundle, curve, options))
     if args.seeds is not None:
@@ -88,5 +88,5 @@ def _add_curve(parser: argparse.ArgumentParser) -> None:
         " draw the curve; 0 means all",
     )
     parser.add_argument(
-        "--seeds", metavar="K", type=int, help="seeds for each number of cases (default: 3)"
+        "--seeds", metavar="K", type=int, help="seeds for each number of cases (default: 4)"
     )

@@ -120,6 +120,8 @@ def _report_error(args: argparse.Namespace, error: Exception) -> int:
 def _set_up_logging(*, is_quiet: bool) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     logging.getLogger("volseg").setLevel(logging.WARNING if is_quiet else logging.INFO)
+    # MONAI looks for a decoder of GPUs whenever it reads a volume, and warns where there is none
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(monai|ignite|torch|itk)(\.|$)")
 
 

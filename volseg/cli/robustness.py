@@ -26,6 +26,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     add_output(parser)
     _add_what(parser)
+    _add_strata(parser)
     parser.add_argument(
         "--tolerance", metavar="MM", type=float, default=1.0, help="of surface Dice (default: 1)"
     )
@@ -56,6 +57,19 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cases", metavar="N", type=int, help="take the first N cases only")
     parser.add_argument(
+        "--before",
+        metavar="ENCODER",
+        type=Path,
+        help="weights of the encoder from which the networks were fine-tuned: how alike is each"
+        " level before and after (CKA)",
+    )
+    parser.add_argument(
+        "--worst", metavar="N", type=int, default=4, help="cases shown in pictures (default: 4)"
+    )
+
+
+def _add_strata(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--strata",
         metavar="CSV",
         type=Path,
@@ -70,7 +84,16 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         help="columns of --strata (default: all that hold numbers or few values)",
     )
     parser.add_argument(
-        "--worst", metavar="N", type=int, default=4, help="cases shown in pictures (default: 4)"
+        "--tags",
+        metavar="KEYWORD",
+        nargs="+",
+        default=[],
+        help="DICOM attributes to stratify by, such as ConvolutionKernel SliceThickness, read from"
+        " NAME.json beside each volume as dcm2niix writes it, or from --series; strata.csv in the"
+        " output holds them, to be mended and given as --strata",
+    )
+    parser.add_argument(
+        "--series", metavar="DIR", type=Path, help="holds the DICOM series of each case, by name"
     )
 
 
@@ -90,6 +113,9 @@ def run(args: argparse.Namespace) -> int:
             cases=args.cases,
             strata=args.strata,
             by=args.by,
+            tags=args.tags,
+            series=args.series,
+            before=args.before,
             tolerance=args.tolerance,
             worst=args.worst,
             seed=args.seed,

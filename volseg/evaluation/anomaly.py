@@ -12,7 +12,7 @@ from math import nan
 import numpy as np
 from numpy.typing import NDArray
 
-from volseg.evaluation.hierarchical import run_intervals
+from volseg.evaluation.hierarchical import compare_runs, run_intervals
 from volseg.evaluation.intervals import Interval
 from volseg.evaluation.ranking import average_precision, roc_area
 
@@ -22,7 +22,7 @@ TRIVIAL = ("bright", "dark", "unusual intensity")
 
 @dataclass(frozen=True)
 class CaseRanks:
-    """How the maps rank the voxels of one case, and what they say of it as a whole.
+    """How the maps of one run rank the voxels of one case, and what they say of it as a whole.
 
     Args:
         name: Name of the case.
@@ -31,6 +31,8 @@ class CaseRanks:
         areas: Area under the ROC curve, by map.
         precisions: Average precision, by map.
         scores: Score of the case, by map.
+        run: Number of the run. Maps that need no training stand in the first.
+        foreground_share: Share of the voxels that were looked at.
     """
 
     name: str
@@ -39,6 +41,8 @@ class CaseRanks:
     areas: Mapping[str, float]
     precisions: Mapping[str, float]
     scores: Mapping[str, float]
+    run: int = 0
+    foreground_share: float = nan
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,31 @@ class MapResult:
         area: Mean area under the ROC curve over the cases with a lesion.
         precision: Mean average precision; chance is the mean share of lesion.
         gain: Average precision above that of the best map that needs no training.
-        case_area: Area under the ROC curve of the scores, lesion against normal cases; `nan`
-            without normal cases.
+        case_area: Area under the ROC curve of the scores, lesion against normal cases, mean over
+            the runs; `nan` without normal cases.
     """
 
     area: Interval
     precision: Interval
     gain: Interval
     case_area: float
+
+
+@dataclass(frozen=True)
+class MapDifference:
+    """One map minus another, case by case.
+
+    Args:
+        first: Name of the one.
+        second: Name of the other, which is subtracted.
+        area: Difference of the areas under the ROC curve, over the cases with a lesion.
+        precision: Difference of the average precisions.
+    """
+
+    first: str
+    second: str
+    area: Interval
+    precision: Interval
 
 
 def trivial_maps(intensities: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:
@@ -77,6 +98,7 @@ def rank_case(
     scores: Mapping[str, float],
     lesion: NDArray[np.bool_],
     foreground: NDArray[np.bool_],
+    run: int = 0,
 ) -> CaseRanks:
     """Rank the voxels of a case.
 
@@ -86,6 +108,7 @@ def rank_case(
         scores: What each says of the case.
         lesion: The lesion, on the same grid.
         foreground: Where to look.
+        run: Number of the run.
 
     Returns:
         The areas.
@@ -100,33 +123,31 @@ def rank_case(
         {key: roc_area(chart, truth) for key, chart in ranked.items()},
         {key: average_precision(chart, truth) for key, chart in ranked.items()},
         dict(scores),
+        run,
+        float(foreground.mean()),
     )
 
 
 def summarise(
     cases: Sequence[CaseRanks], groups: Mapping[str, str] | None = None, seed: int = 0
 ) -> dict[str, MapResult]:
-    """Sum up over the cases.
+    """Sum up over runs and cases.
 
     Args:
-        cases: The cases.
-        groups: Group of each case; the draws take whole groups.
+        cases: The cases, once a run.
+        groups: Group of each case; the draws take whole groups, and runs.
         seed: Of the draws.
 
     Returns:
         One result a map.
     """
-    names = list(cases[0].areas)
-    of = [(groups or {}).get(case.name, case.name) for case in cases]
-    areas, precisions = (
-        np.array([[getattr(case, key)[name] for name in names] for case in cases])
-        for key in ("areas", "precisions")
-    )
-    has_lesion = np.array([case.lesion_share > 0 for case in cases])
-    means = dict(zip(names, precisions[has_lesion].mean(axis=0).tolist(), strict=True))
+    names = list(dict.fromkeys(name for case in cases for name in case.areas))
+    of = _owners(cases, groups)
+    areas, precisions = (_table(cases, key, names) for key in ("areas", "precisions"))
+    means = dict(zip(names, np.nanmean(precisions[0], axis=0).tolist(), strict=True))
     best = max(TRIVIAL, key=lambda name: means[name])
-    gains = precisions - precisions[:, [names.index(best)]]
-    intervals = [run_intervals(table[None], of, seed=seed) for table in (areas, precisions, gains)]
+    gains = precisions - precisions[:1, :, [names.index(best)]]
+    intervals = [run_intervals(table, of, seed=seed) for table in (areas, precisions, gains)]
     return {
         name: MapResult(
             intervals[0][place], intervals[1][place], intervals[2][place], _case_area(cases, name)
@@ -135,8 +156,69 @@ def summarise(
     }
 
 
+def compare_maps(
+    cases: Sequence[CaseRanks],
+    pairs: Sequence[tuple[str, str]],
+    groups: Mapping[str, str] | None = None,
+    seed: int = 0,
+    *,
+    is_paired: bool = True,
+) -> list[MapDifference]:
+    """Subtract maps from each other, case by case.
+
+    Args:
+        cases: The cases, once a run.
+        pairs: Names of two maps each; the second is subtracted.
+        groups: Group of each case; the draws take whole groups, and runs.
+        seed: Of the draws.
+        is_paired: Whether both maps of a pair are of the same runs; otherwise runs are drawn for
+            each by itself.
+
+    Returns:
+        One difference a pair.
+    """
+    of = _owners(cases, groups)
+    found = []
+    for first, second in pairs:
+        gaps: list[Interval] = []
+        for key in ("areas", "precisions"):
+            one, other = (_runs(_table(cases, key, [name])) for name in (first, second))
+            if is_paired:
+                gaps += run_intervals(one - other, of, seed=seed)
+                continue
+            (gap,) = compare_runs(one, other, of, seed=seed)
+            count = int((~np.isnan(one - other[:1])).any(axis=0).sum())
+            gaps.append(Interval(gap.difference, gap.low, gap.high, count))
+        found.append(MapDifference(first, second, *gaps))
+    return found
+
+
+def _names(cases: Sequence[CaseRanks]) -> list[str]:
+    return list(dict.fromkeys(case.name for case in cases))
+
+
+def _owners(cases: Sequence[CaseRanks], groups: Mapping[str, str] | None) -> list[str]:
+    return [(groups or {}).get(name, name) for name in _names(cases)]
+
+
+def _table(cases: Sequence[CaseRanks], key: str, maps: Sequence[str]) -> NDArray[np.float64]:
+    """Lay a measure out, ``(runs, cases, maps)``; `nan` where a run has no such map."""
+    places = {name: place for place, name in enumerate(_names(cases))}
+    table = np.full((1 + max(case.run for case in cases), len(places), len(maps)), nan)
+    for case in cases:
+        table[case.run, places[case.name]] = [getattr(case, key).get(name, nan) for name in maps]
+    return table
+
+
+def _runs(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keep the runs that there are."""
+    return table[~np.isnan(table).all(axis=(1, 2))]
+
+
 def _case_area(cases: Sequence[CaseRanks], name: str) -> float:
-    if not all(name in case.scores for case in cases):
-        return nan
-    scores = np.array([case.scores[name] for case in cases])
-    return roc_area(scores, np.array([case.lesion_share > 0 for case in cases]))
+    areas = []
+    for run in sorted({case.run for case in cases if name in case.scores}):
+        own = [case for case in cases if case.run == run and name in case.scores]
+        scores = np.array([case.scores[name] for case in own])
+        areas.append(roc_area(scores, np.array([case.lesion_share > 0 for case in own])))
+    return float(np.mean(areas)) if areas else nan

@@ -4,6 +4,7 @@ Other patients lie in other strata, so that a difference may be theirs and not t
 test is that of Kruskal and Wallis, adjusted by Holm for the number of columns.
 """
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
@@ -58,6 +59,22 @@ def read_strata(table: Path, columns: Sequence[str] = ()) -> dict[str, dict[str,
         raise DataError(f"{table} has no column {lost[0]!r}; it has {', '.join(every)}")
     read = {name: {row[CASE]: row[name] for row in rows if row[name]} for name in columns or every}
     return {name: values for name, values in read.items() if columns or _is_stratum(values)}
+
+
+def write_strata(table: Path, strata: Mapping[str, Mapping[str, str]]) -> None:
+    """Write a table that `read_strata` reads, to be mended by hand.
+
+    Args:
+        table: The CSV, with the column ``case``.
+        strata: The value of each case, by column.
+    """
+    names = list(dict.fromkeys(case for values in strata.values() for case in values))
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([CASE, *strata])
+        writer.writerows(
+            [name, *(each.get(name, "") for each in strata.values())] for name in names
+        )
 
 
 def stratify(

@@ -43,6 +43,7 @@ class Panel:
         ticks: Name of each place.
         series: One curve a series, one point a place.
         limits: Lower and upper end of the values.
+        is_joined: Whether a line joins the places of a series; not where they have no order.
     """
 
     title: str
@@ -50,6 +51,7 @@ class Panel:
     ticks: Sequence[str]
     series: Sequence[Sequence[Point]]
     limits: tuple[float, float] = (0.0, 1.0)
+    is_joined: bool = True
 
     def to_svg(self, left: float = 0.0, top: float = 0.0) -> str:
         """Draw it as a group.
@@ -92,9 +94,10 @@ class Panel:
         ]
         parts = [self._box(x, point, colour) for x, point in known]
         path = " ".join(f"{x:.1f},{self._y(point.mean):.1f}" for x, point in known)
-        parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
-        )
+        if self.is_joined:
+            parts.append(
+                f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+            )
         for x, point in known:
             if not isnan(point.low):
                 parts.append(_line(x, self._y(point.low), self._y(point.high), colour, 2.5))

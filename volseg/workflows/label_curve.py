@@ -51,7 +51,7 @@ class Curve:
     """
 
     counts: Sequence[int]
-    seeds: int = 3
+    seeds: int = 4
     encoder: str | Path | None = None
     schedule: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)

@@ -104,14 +104,14 @@ class Section:
         parts = [f"<h2>{escape(self.title)}</h2>"]
         if self.text:
             parts.append(f"<p>{escape(self.text)}</p>")
-        if self.table is not None:
-            parts.append(self.table.to_html())
         if self.picture is not None:
             name, caption = _address(self.picture), escape(self.caption)
             parts.append(
                 f'<figure><img src="{name}" alt="{caption}">'
                 f"<figcaption>{caption}</figcaption></figure>"
             )
+        if self.table is not None:
+            parts.append(self.table.to_html())
         return "\n".join(parts)
 
 

@@ -81,6 +81,26 @@ def write_table(rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="wide"><table class="results"><tr>{head}</tr>\n{body}</table></div>'
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay a table out as text.
+
+    Args:
+        rows: Cells, the headings first.
+
+    Returns:
+        Lines whose columns begin in the same place.
+
+    Examples:
+        >>> aligned([["map", "area"], ["bright", "0.5"]])
+        ['map     area', 'bright  0.5']
+    """
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
 def write_section(title: str, text: str, *content: str) -> str:
     """Write a part of a page.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from volseg.data.case import Case
 from volseg.data.cases import label_values
 from volseg.data.class_tables import labels_of_table, with_groups
-from volseg.data.dicom.tags import read_tag
+from volseg.data.dicom.tags import read_tags
 from volseg.errors import DataError
 from volseg.evaluation.grading import grade_of, measure_load, quantile_thresholds
 from volseg.evaluation.probing.samples import (
@@ -123,7 +123,7 @@ def find_samples(
     elif labels.grades is not None:
         given = _grades(known, labels.grades)
     elif labels.tag is not None:
-        given = _tags(known, labels.tag, labels.series)
+        given = read_tags(known, labels.tag, labels.series)
     if given is not None:
         known = [case for case in known if case.name in given]
         if not known:
@@ -175,21 +175,6 @@ def _grades(cases: Sequence[Case], grades: int) -> dict[str, str]:
         raise DataError("no case has a mask, so none has a volume to be graded by")
     edges = quantile_thresholds(list(loads.values()), grades)
     return {name: str(grade_of(load, edges)) for name, load in loads.items()}
-
-
-def _tags(cases: Sequence[Case], tag: str, series: Path | None) -> dict[str, str]:
-    found = {}
-    for case in cases:
-        folder = None if series is None else series / case.name
-        if folder is not None and not folder.is_dir():
-            continue
-        value = read_tag(case.images[0], tag, folder)
-        if value is not None:
-            found[case.name] = value
-    if not found:
-        where = "beside the volumes (*.json)" if series is None else f"in the series of {series}"
-        raise DataError(f"no value of {tag} was found {where}")
-    return found
 
 
 def _require_numbers(labels: dict[str, str]) -> None:

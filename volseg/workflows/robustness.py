@@ -9,29 +9,32 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from volseg.bundle import Bundle, is_bundle
+from volseg.bundle import Bundle
 from volseg.data.cases import Case, find_cases
+from volseg.data.dicom.tags import read_tags
 from volseg.data.splits import read_split
 from volseg.engines import distributed
-from volseg.errors import BundleError, DataError, VolsegError
+from volseg.errors import DataError, VolsegError
 from volseg.evaluation.metrics import TOLERANCE
 from volseg.evaluation.outcomes import UNCHANGED, Outcome, Outcomes, worst_outcomes
 from volseg.evaluation.robustness import Effect, ShiftResult, effects, shift_results
 from volseg.evaluation.shifts.ladder import choose_shifts
 from volseg.evaluation.shifts.shift import Shift
-from volseg.evaluation.strata import Stratification, read_strata, stratify
+from volseg.evaluation.strata import Stratification, read_strata, stratify, write_strata
 from volseg.inference.predictor import Predictor
 from volseg.inference.work_list import require_writable
-from volseg.workflows.pages import write_result_page
+from volseg.workflows.pages import aligned, write_result_page
 from volseg.workflows.plain import plain
 from volseg.workflows.record import recording, write_record
+from volseg.workflows.robustness_arms import Arm, find_arms
 from volseg.workflows.robustness_cases import Runs, measure_case, read_subject
 from volseg.workflows.robustness_page import Study, facts_of, sections_of, table_of
+from volseg.workflows.robustness_reuse import Reuse, measure_reuse, reuse_rows, reuse_section
 from volseg.workflows.splitting import SPLIT, fitting_split
 
 logger = logging.getLogger(__name__)
 
-RESULTS, PAGE = "results.json", "report.html"
+RESULTS, PAGE, STRATA = "results.json", "report.html", "strata.csv"
 
 VALIDATION = "validation"
 
@@ -48,6 +51,10 @@ class RobustnessOptions:
         cases: How many cases to take at most; `None`: all.
         strata: A CSV with the column ``case`` that says how each was acquired.
         by: Its columns; none: all that hold numbers or few values.
+        tags: Keywords of DICOM attributes to stratify by, read beside the volumes or in `series`.
+        series: Folder that holds the series of each case under the case's name.
+        before: Weights of the encoder that the networks were fine-tuned from, to be compared with
+            what has become of it; `None`: no comparison.
         tolerance: Tolerance of surface Dice, in mm.
         worst: How many cases are shown.
         seed: Of the changes and the draws.
@@ -63,6 +70,9 @@ class RobustnessOptions:
     cases: int | None = None
     strata: Path | None = None
     by: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    series: Path | None = None
+    before: Path | None = None
     tolerance: float = TOLERANCE
     worst: int = 4
     seed: int = 0
@@ -84,6 +94,7 @@ class Robustness:
         outcomes: Every single one.
         failed: Why a case was not measured, by name.
         output: Folder of the results.
+        reuse: How alike each level of the encoders is before and after fine-tuning.
     """
 
     arms: Mapping[str, Sequence[str]]
@@ -93,6 +104,7 @@ class Robustness:
     outcomes: Sequence[Outcome]
     failed: Mapping[str, str]
     output: Path
+    reuse: Sequence[Reuse] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -102,6 +114,7 @@ class Robustness:
     def __str__(self) -> str:
         """Give a table of the drops, and a line for each failure."""
         lines = table_of(self.effects, self.shifts, list(self.arms))
+        lines += ["", *aligned(reuse_rows(self.reuse))] if self.reuse else []
         notes = [f"failed: {name}: {reason}" for name, reason in self.failed.items()]
         return "\n".join([*lines, *notes, f"wrote {self.output / PAGE}"])
 
@@ -112,23 +125,11 @@ class Robustness:
             "shifts": plain(self.shifts),
             "effects": plain(self.effects),
             "strata": plain(self.strata),
+            "reuse": plain(self.reuse),
             "outcomes": plain(self.outcomes),
             "failed": dict(self.failed),
             "output": str(self.output),
         }
-
-
-@dataclass(frozen=True)
-class _Arm:
-    """Networks that were made in one way.
-
-    Args:
-        name: What it is called.
-        bundles: Its runs.
-    """
-
-    name: str
-    bundles: Sequence[Bundle]
 
 
 def robustness(
@@ -156,34 +157,45 @@ def robustness(
     options, folder = options or RobustnessOptions(), Path(output)
     if (folder / RESULTS).exists() and not options.overwrite:
         raise DataError(f"{folder / RESULTS} exists; allow overwriting or use another output")
-    arms = _arms(bundle, other, options)
+    arms = find_arms(bundle, other, is_trusted=options.trust)
     shifts = choose_shifts(options.modality or _modality(arms[0].bundles[0]), options.shifts)
     cases = _cases(data, arms, options)
     strata = read_strata(options.strata, options.by) if options.strata else {}
+    tags = {tag: read_tags(cases, tag, options.series) for tag in options.tags}
     require_writable(folder)
     settings = {**asdict(options), "arms": {a.name: [str(b.root) for b in a.bundles] for a in arms}}
     inputs = [path for case in cases for path in case.files]
     place = distributed.device(options.device)
     with recording(folder, "robustness", settings, inputs, place) as record:
         predictors = [[Predictor.from_bundle(b, place) for b in arm.bundles] for arm in arms]
+        if tags:
+            write_strata(folder / STRATA, tags)
+        named = dict(zip((arm.name for arm in arms), predictors, strict=True))
+        reuse = measure_reuse(options.before, named, cases) if options.before else []
         outcomes, failed = _measure(cases, predictors, shifts, options)
         groups = {case.name: case.group or case.name for case in cases}
         measured = Outcomes(outcomes, groups)
-        found = _judge(arms, measured, strata, failed, options, folder)
-        write_record(folder / RESULTS, found.to_json())
+        found = _judge(arms, measured, {**strata, **tags}, failed, options, folder)
+        found = replace(found, reuse=reuse)
         study = Study(
             {c.name: c for c in cases}, predictors, shifts, list(found.arms), options.seed
         )
-        worst = worst_outcomes(measured, options.worst)
-        sections = sections_of(study, found.effects, found.shifts, found.strata, worst)
-        title = f"Robustness of {' and '.join(found.arms)}"
-        write_result_page(folder / PAGE, title, facts_of(study, str(data), failed), sections)
+        _write(found, study, worst_outcomes(measured, options.worst), str(data))
         record["results"] = {"cases": len(measured.cases), "failed": failed}
     return found
 
 
+def _write(found: Robustness, study: Study, worst: Sequence[Outcome], data: str) -> None:
+    """Write figures and page."""
+    write_record(found.output / RESULTS, found.to_json())
+    sections = sections_of(study, found.effects, found.shifts, found.strata, worst)
+    facts = facts_of(study, data, found.failed)
+    title = f"Robustness of {' and '.join(found.arms)}"
+    write_result_page(found.output / PAGE, title, facts, sections + reuse_section(found.reuse))
+
+
 def _judge(
-    arms: Sequence[_Arm],
+    arms: Sequence[Arm],
     measured: Outcomes,
     strata: Mapping[str, Mapping[str, str]],
     failed: Mapping[str, str],
@@ -203,44 +215,12 @@ def _judge(
     )
 
 
-def _arms(bundle: str | Path, other: str | Path | None, options: RobustnessOptions) -> list[_Arm]:
-    """Find the arms, which must segment the same classes, and give them names of their own."""
-    arms = [_arm(each, options) for each in (bundle, other) if each is not None]
-    if len(arms) > 1 and arms[0].name == arms[1].name:
-        arms = [replace(arm, name=f"{arm.name} ({n})") for n, arm in enumerate(arms, 1)]
-    _require_alike(arms)
-    return arms
-
-
-def _arm(name: str | Path, options: RobustnessOptions) -> _Arm:
-    """Find the runs of an arm: a bundle, or the bundles in a folder."""
-    folder = Path(name)
-    if folder.is_dir() and not is_bundle(folder):
-        runs = sorted(each for each in folder.iterdir() if is_bundle(each))
-        if not runs:
-            raise BundleError(f"{folder} is no bundle and holds none; give a bundle or its runs")
-        return _Arm(folder.name, [Bundle.find(each, is_trusted=options.trust) for each in runs])
-    found = Bundle.find(name, is_trusted=options.trust)
-    return _Arm(found.name, [found])
-
-
-def _require_alike(arms: Sequence[_Arm]) -> None:
-    """Refuse networks that do not segment the same classes."""
-    bundles = [each for arm in arms for each in arm.bundles]
-    for each in bundles[1:]:
-        if each.classes() != bundles[0].classes():
-            raise BundleError(
-                f"{each.root} segments {list(each.classes().values())} and {bundles[0].root}"
-                f" {list(bundles[0].classes().values())}; compare networks of the same classes"
-            )
-
-
 def _modality(bundle: Bundle) -> str:
     image = bundle.metadata["network_data_format"]["inputs"]["image"]
     return "MR" if str(image.get("modality", "")).startswith("MR") else str(image.get("modality"))
 
 
-def _cases(data: str | Path, arms: Sequence[_Arm], options: RobustnessOptions) -> list[Case]:
+def _cases(data: str | Path, arms: Sequence[Arm], options: RobustnessOptions) -> list[Case]:
     """Take the labelled cases on which no run was trained, as far as their splits tell."""
     first = arms[0].bundles[0]
     channels = first.raw_config("inference").get("channels", ())

@@ -18,7 +18,7 @@ from volseg.inference.gallery.planes import draw_planes
 from volseg.inference.gallery.scan import find_focus, turn_upright
 from volseg.inference.gallery.window import find_window
 from volseg.workflows.charts import Panel, Point, draw_panels
-from volseg.workflows.pages import Shot, write_section, write_strip, write_table
+from volseg.workflows.pages import Shot, aligned, write_section, write_strip, write_table
 from volseg.workflows.robustness_cases import Labels, Runs, Subject, read_subject, segment
 
 PIXELS, BYTES = 320, 60_000
@@ -183,16 +183,12 @@ def table_of(
 ) -> list[str]:
     """Lay the drops out as text."""
     rows = drop_rows(shifts, names)
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = [
         f"{names[each.arm]}: Dice {_interval(each.dice)} unchanged, {each.dice.cases} cases"
         for each in effects
         if each.condition == UNCHANGED
     ]
-    return lines + [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    return lines + aligned(rows)
 
 
 def draw_outcome(study: Study, outcome: Outcome) -> str:

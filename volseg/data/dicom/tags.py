@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from volseg.data.case import stem
+from volseg.data.case import Case, stem
 from volseg.data.dicom.headers import load_pydicom, read_dataset
 from volseg.data.reading import source_of
 from volseg.errors import DataError
@@ -35,6 +35,35 @@ def read_tag(image: Path, keyword: str, series: Path | None = None) -> str | Non
     except (OSError, ValueError) as error:
         raise DataError(f"{sidecar} cannot be read as JSON: {error}") from error
     return _text(content.get(keyword)) if isinstance(content, dict) else None
+
+
+def read_tags(cases: Sequence[Case], keyword: str, series: Path | None = None) -> dict[str, str]:
+    """Read what the headers of several cases say.
+
+    Args:
+        cases: The cases; the first image of each counts.
+        keyword: The attribute's keyword.
+        series: Folder that holds the series of each case under the case's name; `None`: only what
+            stands beside the volumes is read.
+
+    Returns:
+        The value of each case that has one.
+
+    Raises:
+        DataError: If nobody has one.
+    """
+    found = {}
+    for case in cases:
+        folder = None if series is None else series / case.name
+        if folder is not None and not folder.is_dir():
+            continue
+        value = read_tag(case.images[0], keyword, folder)
+        if value is not None:
+            found[case.name] = value
+    if not found:
+        where = "beside the volumes (*.json)" if series is None else f"in the series of {series}"
+        raise DataError(f"no value of {keyword} was found {where}")
+    return found
 
 
 def _of_series(series: Path, keyword: str) -> str | None:
