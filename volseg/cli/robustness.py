@@ -86,6 +86,7 @@ def _add_strata(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tags",
         metavar="KEYWORD",
+        action="extend",
         nargs="+",
         default=[],
         help="DICOM attributes to stratify by, such as ConvolutionKernel SliceThickness, read from"
