@@ -46,9 +46,9 @@ from volseg.networks.segmenter import Segmenter
 from volseg.networks.swin import SwinEncoder
 from volseg.networks.vit import ViTEncoder
 from volseg.pretext.autoencoder import Autoencoder
+from volseg.pretext.collapse import cosine_of_copies, share_within
 from volseg.pretext.combined import Combined
 from volseg.pretext.contrastive import Contrastive
-from volseg.pretext.copies import cosine_of_copies, share_within
 from volseg.pretext.cross_architecture import CrossArchitecture
 from volseg.pretext.masked import MaskedReconstruction
 from volseg.pretext.max_tree import ComponentTreeRegression

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from volseg.errors import GeometryError
 from volseg.networks.encoder import Encoder
-from volseg.pretext.copies import cosine_of_copies, share_within
+from volseg.pretext.collapse import cosine_of_copies, share_within
 from volseg.pretext.crops import crop_padded, draw_start, read_volume
 from volseg.pretext.memory import EmbeddingFigures
 from volseg.pretext.projection import Projector
