@@ -16,7 +16,9 @@ import numpy as np
 from volseg.cli.main import main
 
 DRAWS = 4
-SPLIT = Path(__file__).parents[2] / "bundles/soft_tissue_sarcoma_segmentation/configs/split.json"
+
+FOLDS = 4
+"""Every fourth scan validates: the first fold of `tests.benchmarks.tumour_folds`."""
 
 SETTINGS = (
     'channels=["T1"]', "spacing=[4,4,4]", "patch_size=[32,32,32]", "flip_axes=[0,1,2]",
@@ -46,7 +48,15 @@ def write(source, folder, seed=0):
     random, split, listed = np.random.default_rng(seed), {}, []
     for kind in ("imagesTr", "labelsTr", "references", "scans"):
         (folder / kind).mkdir(parents=True)
-    for part, cases in json.loads(SPLIT.read_text()).items():
+    found = sorted(
+        path.name[: -len("_0000.nii.gz")] for path in (source / "imagesTr").glob("*_0000*")
+    )
+    validation = found[::FOLDS]
+    parts = {
+        "training": [case for case in found if case not in validation],
+        "validation": validation,
+    }
+    for part, cases in parts.items():
         names = split.setdefault(part, [])
         for case in cases:
             scan = nib.load(source / "imagesTr" / f"{case}_0000.nii.gz")
