@@ -59,7 +59,8 @@ def network(request):
         "bundle_root": str(request.param),
     }
     torch.manual_seed(0)
-    return network.eval(), files, torch.randn(1, 1, *config.get_parsed_content("patch_size"))
+    size = (network.encoder.spec.in_channels, *config.get_parsed_content("patch_size"))
+    return network.eval(), files, torch.randn(1, *size)
 
 
 @pytest.mark.slow

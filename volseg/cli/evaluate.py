@@ -25,25 +25,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="a reference, a folder of references with the masks' names, or a table of labels",
     )
     parser.add_argument("--bundle", metavar="NAME", help="bundle whose class names to use")
-    parser.add_argument(
-        "--regions",
-        metavar="NAME=VALUES",
-        action="extend",
-        nargs="+",
-        type=_parse("parse_region"),
-        default=[],
-        help="unions of label values to score as well, such as WT=1,2,3 TC=1,3 ET=3 (default: those"
-        " of the bundle)",
-    )
-    parser.add_argument(
-        "--relabel",
-        metavar="OLD=NEW",
-        action="extend",
-        nargs="+",
-        type=_parse("parse_relabel"),
-        default=[],
-        help="label values of the references that mean another class there, such as 4=3",
-    )
+    _add_values(parser)
     parser.add_argument(
         "--tolerance", metavar="MM", type=float, default=1.0, help="of surface Dice (default: 1)"
     )
@@ -123,6 +105,29 @@ def _end(args: argparse.Namespace, found: Any, sections_of: Callable[[Any], Sequ
         facts = {"Predictions": str(args.predictions), "References": str(args.references)}
         write_report(args.output, found, sections_of(found), facts)
     return report(args, found, found.table(), is_good=found.is_complete)
+
+
+def _add_values(parser: argparse.ArgumentParser) -> None:
+    """Add what label values mean."""
+    parser.add_argument(
+        "--regions",
+        metavar="NAME=VALUES",
+        action="extend",
+        nargs="+",
+        type=_parse("parse_region"),
+        default=[],
+        help="unions of label values to score as well, such as WT=1,2,3 TC=1,3 ET=3 (default: those"
+        " of the bundle)",
+    )
+    parser.add_argument(
+        "--relabel",
+        metavar="OLD=NEW",
+        action="extend",
+        nargs="+",
+        type=_parse("parse_relabel"),
+        default=[],
+        help="label values of the references that mean another class there, such as 4=3",
+    )
 
 
 def _add_page(parser: argparse.ArgumentParser) -> None:

@@ -21,6 +21,23 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--output", metavar="CSV", type=Path, required=True, help="the table to write"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a table that is there")
+    _add_values(parser)
+    edges = parser.add_mutually_exclusive_group(required=True)
+    edges.add_argument(
+        "--thresholds",
+        metavar="LOAD",
+        type=float,
+        action="extend",
+        nargs="+",
+        default=[],
+        help="the least load of each grade but the first",
+    )
+    edges.add_argument("--grades", metavar="N", type=int, help="so many grades of equal number")
+    return parser
+
+
+def _add_values(parser: argparse.ArgumentParser) -> None:
+    """Add what label values mean."""
     parser.add_argument(
         "--lesion",
         metavar="VALUE",
@@ -39,18 +56,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="label values of the organ around it: the lesion's share of both is graded, not its"
         " volume in mL",
     )
-    edges = parser.add_mutually_exclusive_group(required=True)
-    edges.add_argument(
-        "--thresholds",
-        metavar="LOAD",
-        type=float,
-        action="extend",
-        nargs="+",
-        default=[],
-        help="the least load of each grade but the first",
-    )
-    edges.add_argument("--grades", metavar="N", type=int, help="so many grades of equal number")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
