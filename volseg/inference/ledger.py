@@ -7,6 +7,7 @@ run; it writes the line and then gives the mask its name.
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ from volseg.inference.steps import Case, attempt
 
 STAGING = ".volseg-"
 """How the folder begins in which masks lie until they are whole; the process's number follows."""
+
+TRIES = 10
+"""The folder is removed again, a tenth of a second later, so many times if something is in it."""
 
 PICTURE = ".picture.json"
 """Name of a case's pictures beside its mask in the hidden folder."""
@@ -52,7 +56,7 @@ class Ledger:
         try:
             yield staging
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            _remove(staging)
 
     def enter(self, case: Case) -> Case:
         """Write the line of a case and name its mask, in an order that a kill cannot spoil.
@@ -104,3 +108,12 @@ class Ledger:
         except OSError as error:
             logger.warning("%s: no picture for the report: %s", name, error)
             picture.unlink(missing_ok=True)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, in which a worker whose case was given up may still be writing."""
+    for _ in range(TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
