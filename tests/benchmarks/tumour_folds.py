@@ -22,6 +22,9 @@ labelled case, and ``pretrained`` goes on from it.
         --bundle brain_tumor_segmentation --preset brats2013 --folds 3 \
         --encoder simulated/models/model.safetensors --arms scratch pretrained alone
 
+Masses that ``tests.benchmarks.mass_data`` simulated beside real tumours are a fourth arm,
+``simulated``: from scratch, with the copies of the training cases among them.
+
 ``folds.json`` and ``folds.md`` in the output folder hold the Dice of each case and its spread.
 """
 
@@ -58,6 +61,9 @@ ARMS = ("scratch", "pretrained")
 ALONE = "alone"
 """What is given with ``--encoder``, a whole network, without one labelled case."""
 
+SIMULATED = "simulated"
+"""From scratch, with copies of the training cases in which one more tumour was simulated."""
+
 SHARED = ("channels", "spacing", "patch_size", "normalizer")
 """What the pretraining of a fold takes from the bundle."""
 
@@ -90,6 +96,12 @@ class Study:
         training = [case for case in self.cases if case not in validation]
         return {"training": training, "validation": validation}
 
+    def copies(self, cases: list[Case]) -> list[Case]:
+        """List the simulated copies of cases."""
+        found = find_cases(self.options.simulated, None, self.config["channels"])
+        names = {case.name for case in cases}
+        return [case for case in found if case.group in names and case.name not in names]
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Do the runs that are missing, then write the table."""
@@ -114,14 +126,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--set", action="append", type=parse_override, default=[])
     parser.add_argument("--pretrain-set", action="append", type=parse_override, default=[])
     parser.add_argument("--encoder", type=Path, help="of all folds; it must have seen none of them")
+    parser.add_argument("--simulated", type=Path, help="cases.csv of mass_data")
     parser.add_argument("--folds", type=int, default=4)
-    parser.add_argument("--arms", nargs="+", choices=(*ARMS, ALONE), default=ARMS)
+    parser.add_argument("--arms", nargs="+", choices=(*ARMS, ALONE, SIMULATED), default=ARMS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(arguments)
     if ALONE in args.arms and args.encoder is None:
         parser.error(f"the arm {ALONE!r} scores what --encoder gives, models/model.safetensors")
+    if SIMULATED in args.arms and args.simulated is None:
+        parser.error(f"the arm {SIMULATED!r} needs --simulated, from tests.benchmarks.mass_data")
     return args
 
 
@@ -132,15 +147,21 @@ def run(study: Study, number: int, seed: int, arm: str) -> dict[str, Any]:
     if done.is_file():
         return json.loads(done.read_text())
     parts, split = study.fold(number), folder / "split.json"
+    data = study.options.simulated if arm == SIMULATED else study.options.data
+    if arm == SIMULATED:
+        split = folder / "simulated.json"
+        parts["training"] += study.copies(parts["training"])
     write_split(split, parts)
     options = TrainingOptions(study.options.device, seed, overwrite=True, progress=False)
     started, used = time.perf_counter(), time.process_time()
-    encoder = encoder_of(study, folder, split, options) if arm != "scratch" else None
+    encoder = (
+        encoder_of(study, folder, split, options) if arm not in {"scratch", SIMULATED} else None
+    )
     values = {"val_interval": study.config["train"]["trainer"]["max_epochs"], **study.values}
     trained = encoder.parents[1] if arm == ALONE else folder / arm
     if arm != ALONE:
         finetune(
-            study.options.data,
+            data,
             trained,
             study.bundle.root,
             encoder=encoder,

@@ -13,7 +13,7 @@ from torch import Tensor
 from volseg.errors import DataError, GeometryError
 from volseg.transforms.anatomy.hull import hull_depth
 from volseg.transforms.anatomy.maps import Anatomy, Tissue
-from volseg.transforms.standardize import tissue_threshold
+from volseg.transforms.thresholds import otsu_thresholds
 
 OPENING = 3.0
 """Skin, fascia and other thin things are left out of an estimated body, in mm."""
@@ -45,10 +45,16 @@ def anatomy_from_region(region: Tensor, affine: NDArray[np.float64]) -> Anatomy:
     return Anatomy(tissue, nothing, nothing.clone(), depth.to(torch.uint8), affine)
 
 
+AIR = 0.25
+"""Air has at most so much of the brightness of the darkest tissue: muscle has far more of that of
+fat on T1."""
+
+
 def estimate_body(image: Tensor, affine: NDArray[np.float64]) -> Tensor:
     """Estimate where in a body soft tissue lies, of any MR contrast.
 
-    What is brighter than air is the body; its skin is left out.
+    What is brighter than air is the body; its skin is left out. Where the darkest of four classes
+    of brightness is no air, as in a crop that lies within a limb, all of the image is body.
 
     Args:
         image: ``(D, H, W)``.
@@ -58,7 +64,7 @@ def estimate_body(image: Tensor, affine: NDArray[np.float64]) -> Tensor:
         Boolean mask, ``(D, H, W)``.
     """
     values = torch.nan_to_num(image.detach().cpu().float())
-    bright = (values > tissue_threshold(values)).numpy()
+    bright = (values > air_threshold(values)).numpy()
     edges = np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)
     inner = ndimage.distance_transform_edt(np.pad(bright, 1), sampling=edges) > OPENING
     labels, count = ndimage.label(inner[1:-1, 1:-1, 1:-1])
@@ -67,3 +73,21 @@ def estimate_body(image: Tensor, affine: NDArray[np.float64]) -> Tensor:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return torch.from_numpy(labels == sizes.argmax())
+
+
+def air_threshold(values: Tensor) -> float:
+    """Find the intensity above which there is tissue.
+
+    Args:
+        values: Finite intensities of any shape.
+
+    Returns:
+        The threshold; below every value if there is no air.
+    """
+    low = values.min()
+    darker, brighter, _ = otsu_thresholds(values, 4).tolist()
+    dark = values[values < darker]
+    middle = values[(values >= darker) & (values < brighter)]
+    if not len(middle) or float(dark.mean() - low) > AIR * float(middle.mean() - low):
+        return float(low) - 1.0
+    return darker
