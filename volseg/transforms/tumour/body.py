@@ -84,10 +84,11 @@ def air_threshold(values: Tensor) -> float:
     Returns:
         The threshold; below every value if there is no air.
     """
-    low = values.min()
+    low = float(values.min())
+    zero = min(low, 0.0)  # MR is never below it, but for interpolation
     darker, brighter, _ = otsu_thresholds(values, 4).tolist()
     dark = values[values < darker]
     middle = values[(values >= darker) & (values < brighter)]
-    if not len(middle) or float(dark.mean() - low) > AIR * float(middle.mean() - low):
-        return float(low) - 1.0
+    if not len(middle) or float(dark.mean()) - zero > AIR * (float(middle.mean()) - zero):
+        return low - 1.0
     return darker
