@@ -23,7 +23,7 @@ MAXIMUM_VECTORS = 256
 """The rank is computed on so many evenly spaced vectors at most, and cannot exceed their number."""
 
 VARIANCE_FLOOR = 1e-6
-"""Added to a variance that is divided by."""
+"""Added to a variance that is divided by, as in MAE, so that it is never zero."""
 
 
 def feature_spread(vectors: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from volseg.errors import GeometryError
 from volseg.networks.encoder import Encoder
+from volseg.pretext.collapse import VARIANCE_FLOOR
 from volseg.pretext.memory import EmbeddingFigures, Memory
 from volseg.pretext.projection import Projector
 from volseg.pretext.reconstruction import as_size
@@ -31,8 +32,6 @@ from volseg.types import Size
 OBJECTIVES = ("decorrelated", "cosine")
 OFF_DIAGONAL = 0.1
 """Weight of the correlation of unlike entries, beside 1 for like ones."""
-
-VARIANCE_FLOOR = 1e-6
 
 
 class CrossArchitecture(PretextTask):

@@ -19,7 +19,7 @@ from volseg.errors import GeometryError
 from volseg.networks.decoder import Decoder
 from volseg.networks.encoder import Encoder, FeatureSpec
 from volseg.networks.residual import fill_hidden
-from volseg.pretext.collapse import effective_rank, feature_spread
+from volseg.pretext.collapse import VARIANCE_FLOOR, effective_rank, feature_spread
 from volseg.pretext.crops import MaskedCrop
 from volseg.pretext.heads import LinearHead, TokenDecoder
 from volseg.pretext.reconstruction import (
@@ -34,9 +34,6 @@ from volseg.pretext.reconstruction import (
 from volseg.pretext.task import PretextResult, PretextTask
 from volseg.transforms.masking import BlockMask
 from volseg.types import Size
-
-VARIANCE_FLOOR = 1e-6
-"""Added to the variance of a block, as in MAE, so that a constant block is not divided by zero."""
 
 
 class MaskedReconstruction(PretextTask):
