@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from volseg.pretext.collapse import CollapseGuard
 from volseg.pretext.memory import EmbeddingFigures, Memory
 
 
@@ -61,6 +62,28 @@ def test_the_rank_of_pairs_is_that_of_many_steps():
         ranks.append(measure(pair, "a")["a_rank"].item())
         measure.commit()
     assert ranks == pytest.approx([1, 2, 3, 2.9576], abs=1e-3)  # singular values 2, root 2, root 2
+
+
+def test_the_spread_is_that_of_many_steps():
+    """Pairs of opposite directions have twice the square of orthogonal ones."""
+    measure = EmbeddingFigures(2)
+    measure(torch.eye(2))
+    measure.commit()
+    figures = measure(torch.tensor([[1.0, 0], [-1, 0]]))
+    assert figures["embedding_spread"].item() == pytest.approx(1.5**0.5)
+    assert figures["embedding_vectors"] == 2
+
+
+@pytest.mark.parametrize("is_collapsed", [False, True])
+def test_few_pairs_are_not_judged_and_a_collapse_is_as_soon_as_there_are_enough(is_collapsed):
+    """A single pair has a rank of 1, whatever it is: an epoch of one step is no collapse."""
+    measure, found = EmbeddingFigures(3), []
+    for step in range(8):
+        axis = 0 if is_collapsed else step % 3
+        pair = torch.eye(3)[[axis, axis]] * torch.tensor([[1.0], [-1.0]])
+        found.append(len(CollapseGuard().complaints(measure(pair))))
+        measure.commit()
+    assert found == [0] * 5 + [int(is_collapsed)] * 3
 
 
 def test_a_drift_is_no_spread():

@@ -55,9 +55,9 @@ class Memory(nn.Module):
 
 
 class EmbeddingFigures(nn.Module):
-    """Measures spread and rank of image vectors, of which a batch has too few for a rank.
+    """Measures spread and rank of image vectors, of which a batch has too few to judge by.
 
-    The rank is that of deviations from the batch's mean, over recent batches. Deviations, because
+    Both are those of deviations from the batch's mean, over recent batches. Deviations, because
     vectors drift while the weights change, and a drift is not a spread.
 
     Args:
@@ -77,15 +77,20 @@ class EmbeddingFigures(nn.Module):
             name: What the figures are of.
 
         Returns:
-            ``{name}_spread``, whose expectation does not depend on the size of the batch, and
-            ``{name}_rank``.
+            ``{name}_spread``, whose expectation does not depend on the size of the batch,
+            ``{name}_rank``, and ``{name}_vectors``, from how many independent ones they are: each
+            batch gives one less than it has, for its mean.
         """
         directions = functional.normalize(vectors.detach().float(), dim=1)
         deviations = directions - directions.mean(dim=0)
-        spread = (deviations.square().sum() / (len(vectors) - 1)).sqrt()
-        rank = effective_rank(torch.cat([self.memory.recall(), deviations]))
+        rows = torch.cat([self.memory.recall(), deviations])
+        independent = rows.new_tensor(len(rows) * (len(vectors) - 1) / len(vectors))
         self.memory.note(deviations)
-        return {f"{name}_spread": spread, f"{name}_rank": rank}
+        return {
+            f"{name}_spread": (rows.square().sum() / independent).sqrt(),
+            f"{name}_rank": effective_rank(rows),
+            f"{name}_vectors": independent,
+        }
 
     def commit(self) -> None:
         """Remember this step."""
