@@ -13,6 +13,7 @@ from volseg.errors import BundleError
 from volseg.facts import FACTS, contradictions, with_facts
 from volseg.overrides import apply_overrides, nearest
 from volseg.packed import unpacked
+from volseg.targets import require_targets
 from volseg.trust import require_harmless
 
 SHELVES = (Path(__file__).parent / "bundles", Path(__file__).parents[1] / "bundles")
@@ -105,12 +106,14 @@ class Bundle:
             The configuration, unresolved.
 
         Raises:
-            BundleError: If the file cannot be read or a key does not exist.
+            BundleError: If the file cannot be read, or a key or a class of volseg does not exist.
         """
         try:
-            return apply_overrides(self._read(kind), overrides or {})
+            config = apply_overrides(self._read(kind), overrides or {})
         except BundleError as error:
             raise BundleError(f"{self._path(kind)}: {error}") from error
+        require_targets(self._path(kind), config)
+        return config
 
     def config(self, kind: str, overrides: Mapping[str, Any] | None = None) -> ConfigParser:
         """Read a configuration for MONAI to resolve.
@@ -138,7 +141,9 @@ class Bundle:
         """
         if self.root.parent.resolve() in [shelf.resolve() for shelf in SHELVES]:
             return
-        require_harmless(self._path(kind), self._read(kind), is_trusted=self.is_trusted)
+        path, config = self._path(kind), self._read(kind)
+        require_targets(path, config)  # what is misspelt is no code of others
+        require_harmless(path, config, is_trusted=self.is_trusted)
 
     def classes(self) -> dict[int, str]:
         """Name the label values that the bundle writes, background included.
