@@ -167,6 +167,13 @@ def test_a_contrast_is_drawn_as_often_as_asked():
     assert 300 - 4 * 8.7 < names.count("T1") < 300 + 4 * 8.7
 
 
+@pytest.mark.parametrize("shares", [{"CT": 1.0}, {"T1": 1.0, "t1": 0.0}])
+def test_a_contrast_that_is_not_known_is_refused_whether_drawn_or_not(shares):
+    known = "use T1, T1c, T2, FLAIR, PD, unknown"
+    with pytest.raises(DataError, match=f"contrast '{list(shares)[-1]}' is not known; {known}"):
+        sample_synthesis(LABELS, np.random.RandomState(0), shares)
+
+
 def kinds_of_head():
     return sample_synthesis(LABELS, np.random.RandomState(0)).kinds
 

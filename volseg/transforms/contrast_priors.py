@@ -6,11 +6,12 @@ draws keep the order of tissues of T1, T2, FLAIR or proton density, whose ranges
 units of the brightest tissue of the brain: what is bright on a real scan is worth learning too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import numpy as np
 
+from volseg.errors import DataError
 from volseg.transforms.label_kinds import Kind
 
 CONTRASTS = ("T1", "T1c", "T2", "FLAIR", "PD")
@@ -51,6 +52,20 @@ FOLIA_GREY = 0.75
 
 LEAST_GAP = 0.2
 """On an unknown contrast fluid differs by as much from white matter, or its cavities would hide."""
+
+
+def require_contrasts(names: Iterable[str]) -> None:
+    """Refuse names of contrasts that no image is made of, such as that of CT.
+
+    Args:
+        names: Contrasts.
+
+    Raises:
+        DataError: If one is neither of `CONTRASTS` nor ``unknown``.
+    """
+    known = (*CONTRASTS, "unknown")
+    if unknown := [name for name in names if name not in known]:
+        raise DataError(f"contrast {unknown[0]!r} is not known; use {', '.join(known)}")
 
 
 def draw_kind_means(contrast: str, random: np.random.RandomState) -> dict[Kind, float]:

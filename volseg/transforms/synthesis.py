@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from volseg.errors import DataError
 from volseg.transforms.anatomy.maps import Tissue
-from volseg.transforms.contrast_priors import CONTRASTS
+from volseg.transforms.contrast_priors import require_contrasts
 from volseg.transforms.distractors import paint_lesion
 from volseg.transforms.filters import blur, blur_axis, close_gaps
 from volseg.transforms.label_kinds import BRAIN, INNER, Kind
@@ -202,7 +202,7 @@ class RandSynthesized(RandomizableTransform, MapTransform):
         lesion_share: Probability of lesions that are not cavities.
 
     Raises:
-        DataError: If a contrast is not known, or a share is none.
+        DataError: If a contrast is not known, or ``lesion_share`` is no probability.
     """
 
     def __init__(
@@ -217,9 +217,7 @@ class RandSynthesized(RandomizableTransform, MapTransform):
     ) -> None:
         MapTransform.__init__(self, labels_key, allow_missing_keys=True)
         RandomizableTransform.__init__(self, 1.0)
-        known = (*CONTRASTS, "unknown")
-        if unknown := [name for name in shares or () if name not in known]:
-            raise DataError(f"contrast {unknown[0]!r} is not known; use {', '.join(known)}")
+        require_contrasts(shares or ())
         if not 0 <= lesion_share <= 1:
             raise DataError(f"lesion_share is {lesion_share}; use a probability from 0 to 1")
         self.labels_key = labels_key

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from volseg.transforms.anatomy.maps import Tissue
-from volseg.transforms.contrast_priors import DEFAULT_SHARES, draw_kind_means
+from volseg.transforms.contrast_priors import DEFAULT_SHARES, draw_kind_means, require_contrasts
 from volseg.transforms.distractors import Lesion, draw_lesions
 from volseg.transforms.label_kinds import BRAIN, Kind, Look, read_labels
 
@@ -103,7 +103,8 @@ def sample_synthesis(
     Args:
         label_values: The labels of the map.
         random: Source of randomness.
-        shares: How often each contrast is drawn; `None`: `DEFAULT_SHARES`.
+        shares: How often each contrast is drawn; `None`: `DEFAULT_SHARES`. A contrast that is not
+            known is refused as a `DataError`.
         scheme: What the labels' numbers mean, as in `read_labels`.
         lesion_share: Probability of lesions that are not cavities.
         stripped_share: Probability that nothing outside the brain remains.
@@ -112,6 +113,7 @@ def sample_synthesis(
         The draw.
     """
     shares = DEFAULT_SHARES if shares is None else shares
+    require_contrasts(shares)
     weights = np.asarray(list(shares.values()), dtype=np.float64)
     contrast = list(shares)[int(random.choice(len(weights), p=weights / weights.sum()))]
     kinds = draw_kind_means(contrast, random)
