@@ -46,8 +46,7 @@ def public_names() -> Iterator[str]:
         parts = path.relative_to(ROOT.parent).with_suffix("").parts
         module = ".".join(part for part in parts if part != "__init__")
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            is_definition = isinstance(node, ast.ClassDef | ast.FunctionDef)
-            if is_definition and not node.name.startswith("_"):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name[0] != "_":
                 yield f"{module}.{node.name}"
 
 
