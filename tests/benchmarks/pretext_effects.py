@@ -59,7 +59,7 @@ EXPERIMENTS = {
 }
 """What each experiment runs, and what its paper claims."""
 
-STEPS, FEWER = 400, {"anomaly": 120}
+STEPS, FEWER = 400, {"anomaly": 100}
 """Steps of pretraining unless told otherwise; attention at full resolution is slow."""
 
 
@@ -114,7 +114,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--encoders", nargs="+", choices=ENCODERS, default=["cnn"])
     parser.add_argument("--labelled", type=int, nargs="+", default=[4])
-    parser.add_argument("--pretraining-steps", type=int, help="by default 400, or 120 of anomaly")
+    parser.add_argument("--pretraining-steps", type=int, help="by default 400, or 100 of anomaly")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
