@@ -7,21 +7,20 @@ features layer by layer; here at each level of the pyramid, by mean and spread o
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from monai.transforms import ResizeWithPadOrCrop
+from numpy.typing import NDArray
 from torch import Tensor
 
 from volseg.data.case import Case
-from volseg.errors import DataError, WeightsError
-from volseg.evaluation.cka import linear_cka
+from volseg.errors import WeightsError
+from volseg.evaluation.cka import linear_cka, require_samples
 from volseg.inference.predictor import Predictor
 from volseg.networks.encoder import Encoder
 from volseg.workflows.pages import write_section, write_table
 from volseg.workflows.probe_encoders import load_arms
-
-LEAST = 8
-"""Fewest cases: of N, CKA without its bias sees N (N - 3) / 2 relations, 2 of 4 but 20 of 8."""
 
 SAID = (
     "Linear CKA without bias of each level of the encoder before and after fine-tuning, on the same"
@@ -53,18 +52,16 @@ def measure_reuse(
     Args:
         before: Its weights, or the run or bundle that holds them.
         arms: The networks of each arm, by name.
-        cases: What both look at, at least `LEAST`; of each the middle, a patch of the encoder's
-            size.
+        cases: What both look at, at least `volseg.evaluation.cka.LEAST`; of each the middle, a
+            patch of the encoder's size.
 
     Returns:
-        One comparison an arm and level, finest first.
+        One comparison an arm and level, finest first; fewer cases are refused.
 
     Raises:
-        DataError: If there are fewer cases.
         WeightsError: If a network has no encoder of the same levels.
     """
-    if len(cases) < LEAST:
-        raise DataError(f"{len(cases)} case(s); to compare features before and after, give {LEAST}")
+    require_samples(len(cases))
     (start, *_), _ = load_arms([f"before={before}"], [], None, 0)
     fit = ResizeWithPadOrCrop(start.patch_size, mode="edge")
     found = []
@@ -107,7 +104,7 @@ def reuse_section(found: Sequence[Reuse]) -> list[str]:
     return [write_section("What fine-tuning has kept", SAID, write_table(reuse_rows(found)))]
 
 
-def _levels(encoder: Encoder, images: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+def _levels(encoder: Encoder, images: Sequence[Tensor], device: torch.device) -> list[NDArray[Any]]:
     """Describe each image by mean and spread of each level, one table a level."""
     encoder = encoder.to(device).eval()
     rows: list[list[Tensor]] = []
@@ -115,7 +112,7 @@ def _levels(encoder: Encoder, images: Sequence[Tensor], device: torch.device) ->
         for image in images:
             maps = [each.flatten(2) for each in encoder(torch.as_tensor(image)[None].to(device))]
             rows.append([torch.cat([m.mean(-1), m.std(-1, correction=0)], 1)[0] for m in maps])
-    return [torch.stack(level).float().cpu() for level in zip(*rows, strict=True)]
+    return [torch.stack(level).float().cpu().numpy() for level in zip(*rows, strict=True)]
 
 
 def _said(runs: Sequence[float]) -> str:

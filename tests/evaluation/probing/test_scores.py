@@ -7,11 +7,7 @@ from volseg.errors import DataError
 from volseg.evaluation.probing.classification import Folds, predict_out_of_fold
 from volseg.evaluation.probing.comparison import Question, compare
 from volseg.evaluation.probing.features import Features
-from volseg.evaluation.probing.geometry import (
-    count_dimensions,
-    describe_clusters,
-    linear_alignment,
-)
+from volseg.evaluation.probing.geometry import count_dimensions, describe_clusters
 from volseg.evaluation.probing.resampling import group_draws, interval_of, scores_of_draws
 from volseg.evaluation.probing.retrieval import RetrievalIndex, rank_all
 from volseg.evaluation.probing.scores import (
@@ -170,16 +166,6 @@ class TestGeometry:
         found = describe_clusters(points * [1, 0.01, 0.01], truth)
         assert found["kmeans_rand"] == 1
         assert describe_clusters(*cloud(0, 60)[:2])["silhouette"] < 0.1
-
-    def test_alignment_ignores_rotation_and_finds_nothing_between_strangers(self):
-        random = np.random.default_rng(0)
-        one, other = random.standard_normal((2, 40, 100))
-        turn = np.linalg.qr(random.standard_normal((100, 100)))[0]
-        assert linear_alignment(one, 3 * one @ turn + 7) == pytest.approx(1)
-        assert abs(linear_alignment(one, other)) < 0.03  # the biased estimate gives 0.71 here
-        assert np.isnan(linear_alignment(one, np.ones((40, 2))))
-        with pytest.raises(DataError, match="CKA of 40 and 3 samples"):
-            linear_alignment(one, other[:3])
 
     def test_dimensions_are_counted(self):
         assert count_dimensions(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])) == pytest.approx(2)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from volseg.evaluation.cka import align_all
 from volseg.evaluation.intervals import Interval, mean_intervals
 from volseg.evaluation.probing.classification import PROBES, Folds, predict_out_of_fold
 from volseg.evaluation.probing.features import Features
-from volseg.evaluation.probing.geometry import align_all, count_dimensions, describe_clusters
+from volseg.evaluation.probing.geometry import count_dimensions, describe_clusters
 from volseg.evaluation.probing.resampling import (
     DRAWS,
     group_draws,
