@@ -4,7 +4,8 @@ from dataclasses import replace
 from math import nan
 from xml.etree import ElementTree as ET
 
-from volseg.workflows.charts import HEIGHT, WIDTH, Panel, Point, draw_panels
+from volseg.workflows.bars import Histogram, above, bars
+from volseg.workflows.charts import BOTTOM, HEIGHT, WIDTH, Panel, Point, draw_panels
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -44,3 +45,26 @@ def test_panels_lie_in_rows_and_series_are_named_if_there_are_several():
     _, _, width, height = map(float, root.get("viewBox").split())
     assert (width, height) == (3 * WIDTH, 2 * HEIGHT + 22)
     assert {"first", "second"} <= {each.text for each in root.iter(f"{SVG}text")}
+
+
+def test_bars_are_as_high_as_their_values_and_stand_on_0():
+    root = ET.fromstring(draw_panels([bars("cases", "grade", ["0", "1"], [2, 4])], ["cases"]))
+    drawn = [each for each in root.iter(f"{SVG}rect") if each.get("fill-opacity")]
+    low, high = (float(each.get("height")) for each in drawn)
+    assert high == 2 * low
+    feet = {float(each.get("y")) + float(each.get("height")) for each in drawn}
+    assert feet == {HEIGHT - BOTTOM}
+
+
+def test_a_histogram_counts_every_finite_value_once():
+    found = Histogram.of([1.0, 2.0, 2.0, nan, 11.0])
+    assert found.edges == tuple(map(float, range(1, 12)))
+    assert found.counts == (1, 2, 0, 0, 0, 0, 0, 0, 0, 1)
+    assert sum(Histogram.of([3.0] * 5).counts) == 5
+    assert sum(Histogram.of([1.0, 1.0 + 1e-15]).counts) == 2
+    assert sum(Histogram.of([]).counts) == sum(Histogram.of([nan]).counts) == 0
+
+
+def test_an_axis_ends_above_its_values_at_a_round_number():
+    for value in (0.013, 1, 4, 4.1, 39, 41, 12345):
+        assert value <= above(value) <= 3 * value

@@ -44,6 +44,7 @@ class Panel:
         series: One curve a series, one point a place.
         limits: Lower and upper end of the values.
         is_joined: Whether a line joins the places of a series; not where they have no order.
+        is_bars: Whether a value is the height of a bar, as of counts, and not a dot.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Panel:
     series: Sequence[Sequence[Point]]
     limits: tuple[float, float] = (0.0, 1.0)
     is_joined: bool = True
+    is_bars: bool = False
 
     def to_svg(self, left: float = 0.0, top: float = 0.0) -> str:
         """Draw it as a group.
@@ -80,7 +82,8 @@ class Panel:
             y = self._y(value)
             line = f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"'
             parts.append(f'{line} stroke="currentColor" stroke-opacity=".15"/>')
-            parts.append(_text(LEFT - 5, y + 3, f"{value:.2f}", 9, "end"))
+            said = f"{value:.2f}" if 0.04 <= high - low <= 2 else f"{value:.4g}"
+            parts.append(_text(LEFT - 5, y + 3, said, 9, "end"))
         for place, tick in enumerate(self.ticks):
             parts.append(_text(self._x(place), HEIGHT - 22, tick, 9, "middle"))
         return "".join(parts)
@@ -92,6 +95,8 @@ class Panel:
             for place, point in enumerate(points)
             if not isnan(point.mean)
         ]
+        if self.is_bars:
+            return "".join(self._bar(x, point, colour) for x, point in known)
         parts = [self._box(x, point, colour) for x, point in known]
         path = " ".join(f"{x:.1f},{self._y(point.mean):.1f}" for x, point in known)
         if self.is_joined:
@@ -105,6 +110,15 @@ class Panel:
                 f'<circle cx="{x:.1f}" cy="{self._y(point.mean):.1f}" r="3" fill="{colour}"/>'
             )
         return "".join(parts)
+
+    def _bar(self, x: float, point: Point, colour: str) -> str:
+        top, foot = self._y(point.mean), HEIGHT - BOTTOM
+        width = 0.7 * (WIDTH - LEFT - RIGHT) / max(1, len(self.ticks))
+        bar = f'<rect x="{x - width / 2:.1f}" y="{top:.1f}" width="{width:.1f}"'
+        bar += f' height="{max(foot - top, 0):.1f}" fill="{colour}" fill-opacity=".75"/>'
+        if isnan(point.low):
+            return bar
+        return bar + _line(x, self._y(point.low), self._y(point.high), "currentColor", 1.5)
 
     def _box(self, x: float, point: Point, colour: str) -> str:
         if len(point.quartiles) != 5 or isnan(point.quartiles[0]):
@@ -156,7 +170,8 @@ def draw_panels(
             parts.append(_text(x + 9, 15, name, 11, "start"))
     ground = f'<rect width="100%" height="100%" fill="{escape(background)}"/>' if background else ""
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img"'
-    return f'{head} class="chart">{ground}{"".join(parts)}</svg>'
+    wide = f'class="chart" style="max-width: {24 * columns}rem"'
+    return f"{head} {wide}>{ground}{''.join(parts)}</svg>"
 
 
 def _line(x: float, first: float, last: float, colour: str, width: float) -> str:

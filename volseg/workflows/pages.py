@@ -18,11 +18,11 @@ main h2 { font-size: 1.15rem; }
 .results th, .results td { padding: 0.25rem 0.8rem; border-bottom: 1px solid var(--line); text-align: right; }
 .results th:first-child, .results td:first-child { text-align: left; }
 .wide { overflow-x: auto; }
-.strip { display: flex; flex-wrap: wrap; gap: 0.6rem; margin: 0.4rem 0 1.4rem; }
+.strip { display: flex; flex-wrap: wrap; align-items: flex-end; gap: 0.6rem; margin: 0.4rem 0 1.4rem; }
 .strip figure { margin: 0; }
-.strip .plate { position: relative; background: #000; width: max-content; }
-.strip .plate img { display: block; height: 14rem; width: auto; image-rendering: auto; }
-.strip .over { position: absolute; inset: 0; }
+.strip .slice { position: relative; background: #000; width: max-content; max-width: 100%; }
+.strip .slice img { display: block; width: auto; height: auto; max-width: 100%; }
+.strip .slice .laid { position: absolute; inset: 0; }
 .strip figcaption { color: var(--soft); font-size: 0.82rem; max-width: 16rem; }
 """  # noqa: E501 - a rule a line
 
@@ -43,9 +43,9 @@ class Shot:
 
     def to_html(self) -> str:
         """Write it as HTML."""
-        over = f'<img class="over" src="{data_uri(self.mask)}" alt="">' if self.mask else ""
+        over = f'<img class="laid" src="{data_uri(self.mask)}" alt="">' if self.mask else ""
         return (
-            f'<figure><div class="plate"><img src="{data_uri(self.image)}"'
+            f'<figure><div class="slice"><img src="{data_uri(self.image)}"'
             f' alt="{shown(self.caption)}">{over}</div>'
             f"<figcaption>{shown(self.caption)}</figcaption></figure>"
         )
@@ -117,7 +117,11 @@ def write_section(title: str, text: str, *content: str) -> str:
 
 
 def write_result_page(
-    path: Path, title: str, facts: Mapping[str, str], sections: Sequence[str]
+    path: Path,
+    title: str,
+    facts: Mapping[str, str],
+    sections: Sequence[str],
+    figures: str = "results.json",
 ) -> None:
     """Write a page.
 
@@ -126,6 +130,7 @@ def write_result_page(
         title: Its heading.
         facts: What holds for all of it, by name.
         sections: HTML of its parts.
+        figures: The file beside it that holds all figures.
     """
     asset = files("volseg.inference.gallery") / "assets" / "report.css"
     listed = "".join(
@@ -150,7 +155,8 @@ def write_result_page(
 <main>
 {chr(10).join(sections)}
 </main>
-<footer><p>One file; nothing is loaded from elsewhere. All figures also stand in results.json.</p>
+<footer>
+<p>One file; nothing is loaded from elsewhere. All figures also stand in {shown(figures)}.</p>
 </footer>
 </body>
 </html>

@@ -1,0 +1,45 @@
+"""The page and the figures that stand beside a table, under its name."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from volseg.errors import DataError
+from volseg.workflows.pages import write_result_page
+from volseg.workflows.record import write_record
+
+FIGURES, PAGE = ".json", ".html"
+
+
+def require_room(table: Path, *, overwrite: bool) -> None:
+    """See that a table, its page and its figures can be written, before anything is computed.
+
+    Args:
+        table: The table.
+        overwrite: Whether they may be replaced.
+
+    Raises:
+        DataError: If one is there and may not be replaced, or the table has the name of another.
+    """
+    if table.suffix in (FIGURES, PAGE):
+        raise DataError(f"{table} is to be a table; give a name that ends in .csv")
+    for path in (table, table.with_suffix(FIGURES), table.with_suffix(PAGE)):
+        if path.exists() and not overwrite:
+            raise DataError(f"{path} exists already; use another output or --overwrite")
+
+
+def write_beside(
+    table: Path, title: str, result: Any, facts: Mapping[str, str], sections: Sequence[str]
+) -> None:
+    """Write the page and the figures.
+
+    Args:
+        table: The table.
+        title: Heading of the page.
+        result: Has ``to_json()``.
+        facts: What holds for all of the page, by name.
+        sections: HTML of its parts.
+    """
+    figures = table.with_suffix(FIGURES)
+    write_record(figures, result.to_json())
+    write_result_page(table.with_suffix(PAGE), title, facts, sections, figures.name)
