@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.bundles.synthetic import write_dataset
+from tests.workflows.reading import read_page
 from volseg.cli.main import main
 from volseg.errors import DataError
 from volseg.workflows.finetune import label_table
@@ -47,6 +48,40 @@ def test_volumes_or_shares_are_graded_by_thresholds_or_quantiles(masks, tmp_path
     assert found.loads["m4"].share == pytest.approx(0.5)
 
 
+def test_the_page_shows_the_cases_on_the_edge_and_the_figures_of_the_json(masks, tmp_path):
+    found = grade(masks, tmp_path / "a.csv", Scale([2], thresholds=[2.4, 5.2]))
+    said = json.loads((tmp_path / "a.json").read_text())
+    assert said == json.loads(json.dumps(found.to_json()))
+    assert sum(said["histogram"]["counts"]) == 6
+    page = read_page(tmp_path / "a.html")
+    assert page.headings == ["Cases of each grade", "On the edge", "Cases"]
+    assert len(page.pictures) == 4 * 3 * 2  # four cases, three slices, each with its mask
+    assert page.text.count("no image is known") == 4
+    # 5 mL is the nearest to a threshold, then 2 mL
+    assert page.text.index("m4: grade 1, 5 mL") < page.text.index("m1: grade 0, 2 mL")
+    for name, case in said["cases"].items():
+        assert page.row(name) == [
+            str(case["grade"]), f"{case['ml']:.4f}", "-", f"{case['gap']:.4f}", "",
+        ]  # fmt: skip
+    assert said["cases"]["m4"]["gap"] == pytest.approx(0.2)
+    grades = [case["grade"] for case in said["cases"].values()]
+    assert [row[3] for row in page.rows[1:4]] == [str(grades.count(grade)) for grade in range(3)]
+    assert page.rows[1:4] == [
+        ["0", "-", "2.4", "2"],
+        ["1", "2.4", "5.2", "3"],
+        ["2", "5.2", "-", "1"],
+    ]
+
+
+def test_nothing_beside_the_table_is_replaced_and_the_table_is_no_page(masks, tmp_path):
+    (tmp_path / "a.json").write_text("mine")
+    with pytest.raises(DataError, match=r"a\.json exists already; use another output"):
+        grade(masks, tmp_path / "a.csv", Scale(thresholds=[1]))
+    with pytest.raises(DataError, match=r"is to be a table; give a name that ends in \.csv"):
+        grade(masks, tmp_path / "a.json", Scale(thresholds=[1]), overwrite=True)
+    assert (tmp_path / "a.json").read_text() == "mine"
+
+
 def test_a_data_set_keeps_its_groups_and_a_broken_mask_is_reported(tmp_path, capsys):
     write_dataset(tmp_path / "data")
     rows = ["case,group", "case_0,p", "case_1,p", "case_2,q"]
@@ -60,6 +95,10 @@ def test_a_data_set_keeps_its_groups_and_a_broken_mask_is_reported(tmp_path, cap
         ("case_0", "p"),
         ("case_2", "q"),
     ]
+    page = read_page(tmp_path / "out.html")
+    assert len(page.pictures) == 2 * 3 * 2  # on their images
+    assert "no image" not in page.text
+    assert page.row("case_1")[:4] == ["-"] * 4
     with pytest.raises(DataError, match="exists already"):
         grade(tmp_path / "data", table, Scale(thresholds=[1]))
     with pytest.raises(DataError, match="give one"):

@@ -12,6 +12,23 @@ from volseg.data.cases import find_cases
 from volseg.data.volumes import ENDINGS
 from volseg.errors import DataError, VolsegError
 from volseg.evaluation.grading import Load, grade_of, measure_load, quantile_thresholds
+from volseg.workflows.bars import Histogram
+from volseg.workflows.beside import PAGE, require_room
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What is graded.
+
+    Args:
+        files: The mask of each case.
+        images: The image of each case, if it is known.
+        groups: Whom each case is of, if that is known.
+    """
+
+    files: Mapping[str, Path]
+    images: Mapping[str, Path]
+    groups: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -41,7 +58,8 @@ class GradeResult:
         grades: Grade of each case.
         thresholds: Where grades begin.
         failures: Why a mask could not be graded, by name.
-        output: The table.
+        output: The table; page and figures stand beside it.
+        is_share: Whether shares of an organ are graded, not volumes in mL.
     """
 
     loads: Mapping[str, Load]
@@ -49,21 +67,45 @@ class GradeResult:
     thresholds: Sequence[float]
     failures: Mapping[str, str]
     output: Path
+    is_share: bool = False
 
     @property
     def is_complete(self) -> bool:
         """Whether every mask was graded."""
         return not self.failures
 
+    @property
+    def graded(self) -> dict[str, float]:
+        """Give the number of each case that its grade follows from."""
+        return {name: each.share if self.is_share else each.ml for name, each in self.loads.items()}
+
+    def gap(self, name: str) -> float:
+        """Measure how far a case lies from where its grade would change.
+
+        Args:
+            name: The case.
+
+        Returns:
+            Distance to the nearest threshold, in the unit of the thresholds.
+        """
+        return min(abs(self.graded[name] - edge) for edge in self.thresholds)
+
+    def histogram(self) -> Histogram:
+        """Count the cases by what is graded."""
+        return Histogram.of(list(self.graded.values()))
+
     def to_json(self) -> dict[str, Any]:
         """Give everything as plain values."""
         return {
             "thresholds": list(self.thresholds),
+            "graded": "share" if self.is_share else "ml",
+            "histogram": self.histogram().to_json(),
             "cases": {
                 name: {
                     "ml": load.ml,
                     "share": load.share if isfinite(load.share) else None,
                     "grade": self.grades[name],
+                    "gap": self.gap(name),
                 }
                 for name, load in self.loads.items()
             },
@@ -78,18 +120,19 @@ class GradeResult:
         edges = ", ".join(f"{edge:.4g}" for edge in self.thresholds)
         lines = [f"{', '.join(counts)}; grades begin at {edges}"]
         lines += [f"failed: {name}: {reason}" for name, reason in self.failures.items()]
-        return "\n".join([*lines, f"wrote {self.output}"])
+        return "\n".join([*lines, f"wrote {self.output} and {self.output.with_suffix(PAGE).name}"])
 
 
 def grade(
     masks: str | Path, output: str | Path, scale: Scale, *, overwrite: bool = False
 ) -> GradeResult:
-    """Measure the load of each mask, and write a table of grades.
+    """Measure the load of each mask, and write a table of grades and a page.
 
     Args:
         masks: A folder of masks, or a data set whose labels are the masks.
         output: The table, ``*.csv``: ``case``, ``label`` (the grade), ``ml``, ``share``, and
-            ``group`` if the data set says it.
+            ``group`` if the data set says it. A page ``*.html`` and its figures ``*.json`` are
+            written beside it.
         scale: What is measured, and where grades begin.
         overwrite: Whether a table that is there already may be replaced.
 
@@ -102,12 +145,25 @@ def grade(
     table = Path(output)
     if bool(scale.thresholds) == (scale.grades is not None):
         raise DataError("grades begin at thresholds, or are so many of equal number; give one")
-    if table.exists() and not overwrite:
-        raise DataError(f"{table} exists already; use another output or --overwrite")
-    files, groups = _find_masks(Path(masks))
+    require_room(table, overwrite=overwrite)
+    given = _find_masks(Path(masks))
+    loads, failures = _measure(given, scale)
+    values = [load.share if scale.organ else load.ml for load in loads.values()]
+    edges = list(scale.thresholds)
+    if scale.grades is not None:
+        edges = quantile_thresholds(values, scale.grades)
+    grades = {name: grade_of(value, edges) for name, value in zip(loads, values, strict=True)}
+    result = GradeResult(loads, grades, edges, failures, table, bool(scale.organ))
+    _write(table, loads, grades, given.groups)
+    _write_page(result, given, scale)
+    return result
+
+
+def _measure(masks: Masks, scale: Scale) -> tuple[dict[str, Load], dict[str, str]]:
+    """Measure each mask, or say why not."""
     loads: dict[str, Load] = {}
     failures: dict[str, str] = {}
-    for name, path in files.items():
+    for name, path in masks.files.items():
         try:
             load = measure_load(path, scale.lesion, scale.organ)
             if scale.organ and not isfinite(load.share):
@@ -117,25 +173,26 @@ def grade(
             failures[name] = str(error)
     if not loads:
         raise DataError(f"no mask can be graded, such as: {next(iter(failures.values()))}")
-    values = {name: load.share if scale.organ else load.ml for name, load in loads.items()}
-    edges = list(scale.thresholds)
-    if scale.grades is not None:
-        edges = quantile_thresholds(list(values.values()), scale.grades)
-    grades = {name: grade_of(value, edges) for name, value in values.items()}
-    _write(table, loads, grades, groups)
-    return GradeResult(loads, grades, edges, failures, table)
+    return loads, failures
 
 
-def _find_masks(source: Path) -> tuple[dict[str, Path], dict[str, str]]:
+def _find_masks(source: Path) -> Masks:
     """Take the labels of a data set, or the files of a folder."""
     cases = find_cases(source)
     labelled = {case.name: case.label for case in cases if case.label is not None}
     groups = {case.name: case.group for case in cases if case.group}
     if labelled:
-        return labelled, groups
+        images = {case.name: case.images[0] for case in cases if case.images}
+        return Masks(labelled, images, groups)
     files = [image for case in cases for image in case.images if image.name.endswith(ENDINGS)]
     root = source if source.is_dir() else source.parent
-    return {stem(path.relative_to(root)): path for path in files}, groups
+    return Masks({stem(path.relative_to(root)): path for path in files}, {}, groups)
+
+
+def _write_page(result: GradeResult, masks: Masks, scale: Scale) -> None:
+    from volseg.workflows.grade_report import write_report
+
+    write_report(result, masks, scale.lesion)
 
 
 def _write(
