@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from tests.workflows.reading import read_page
 from volseg.cli.main import main
 from volseg.data.cases import find_cases
 from volseg.errors import DataError
@@ -55,7 +56,12 @@ def test_figures_are_those_made_by_hand(folder):
     assert found.error > 0
     content = json.loads((folder / "out" / "calibration.json").read_text())
     assert content["temperature"] == found.temperature
-    assert (folder / "out" / "report.html").read_text().count("data:image/png") == 2
+    page = read_page(folder / "out" / "report.html")
+    assert len(page.pictures) == 2
+    assert page.row("expected calibration error") == [f"{content['ece']:.4f}"]
+    for case in content["cases"]:
+        figures = [f"{case['uncertainty']:.3f}", f"{1 - case['dice']:.3f}"]
+        assert page.row(case["name"]) == figures
 
 
 def test_a_case_without_probabilities_is_reported(folder, capsys):
@@ -88,6 +94,20 @@ def test_the_least_sure_case_comes_first_and_the_table_is_a_source_of_cases(fold
         review(folder / "masks", table)
 
 
+def test_the_page_shows_the_least_sure_and_the_figures_of_the_json(folder):
+    found = review(folder / "masks", folder / "r.csv")
+    said = json.loads((folder / "r.json").read_text())
+    assert said == json.loads(json.dumps(found.to_json()))
+    assert sum(said["histogram"]["counts"]) == 4
+    page = read_page(folder / "r.html")
+    assert page.headings == ["Least sure", "How sure all are", "The queue"]
+    assert len(page.pictures) == 4 * 3 * 2
+    assert page.text.index("case_3: uncertainty 0.250") < page.text.index("case_2: uncertainty")
+    for rank, case in enumerate(said["cases"], start=1):
+        keys = ("uncertainty", "expected_dice", "confidence", "entropy")
+        assert page.row(case["name"]) == [str(rank), *(f"{case[key]:.4f}" for key in keys), ""]
+
+
 def test_entropy_alone_serves_too(folder):
     for path in (folder / "masks").glob("*_probabilities.*"):
         path.unlink()
@@ -97,6 +117,7 @@ def test_entropy_alone_serves_too(folder):
     (folder / "masks" / "case_1_entropy.nii.gz").write_bytes(b"broken")
     again = review(folder / "masks", folder / "r.csv", overwrite=True)
     assert list(again.failures) == ["case_1"]
+    assert read_page(folder / "r.html").row("case_1")[:2] == ["-", "-"]
 
 
 def test_masks_without_maps_and_with_different_ones_are_refused(folder):

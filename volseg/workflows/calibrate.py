@@ -102,7 +102,13 @@ class CalibrationResult:
                 "correlation": risk.correlation.to_json(),
             },
             "cases": [
-                {"name": case.name, "group": case.group, "dice": case.dice, **case.certainty}
+                {
+                    "name": case.name,
+                    "group": case.group,
+                    "dice": case.dice,
+                    "uncertainty": uncertainty_of(case.certainty),
+                    **case.certainty,
+                }
                 for case in self.cases
             ],
             "failures": dict(self.failures),

@@ -16,6 +16,8 @@ from volseg.errors import DataError, VolsegError
 from volseg.evaluation.pairs import read_labels
 from volseg.evaluation.uncertainty.cases import describe_certainty, mean_around, uncertainty_of
 from volseg.inference.outputs.maps import map_path
+from volseg.workflows.bars import Histogram
+from volseg.workflows.beside import PAGE, require_room
 from volseg.workflows.calibrate import read_chances
 
 KINDS = ("probabilities", "entropy", "variance")
@@ -54,7 +56,7 @@ class ReviewResult:
     Args:
         cases: The least sure first.
         failures: Why a case is not among them, by name.
-        output: The table.
+        output: The table; page and figures stand beside it.
     """
 
     cases: Sequence[Unsure]
@@ -66,9 +68,14 @@ class ReviewResult:
         """Whether all maps could be read."""
         return not self.failures
 
+    def histogram(self) -> Histogram:
+        """Count the cases by their uncertainty."""
+        return Histogram.of([case.uncertainty for case in self.cases])
+
     def to_json(self) -> dict[str, Any]:
         """Give everything as plain values."""
         return {
+            "histogram": self.histogram().to_json(),
             "cases": [
                 {"name": case.name, "uncertainty": case.uncertainty, **case.certainty}
                 for case in self.cases
@@ -83,7 +90,7 @@ class ReviewResult:
         more = len(self.cases) - len(lines)
         lines += [f"... and {more} more"] if more else []
         lines += [f"failed: {name}: {reason}" for name, reason in self.failures.items()]
-        return "\n".join([*lines, f"wrote {self.output}"])
+        return "\n".join([*lines, f"wrote {self.output} and {self.output.with_suffix(PAGE).name}"])
 
 
 def review(
@@ -97,7 +104,8 @@ def review(
     Args:
         masks: Folder of masks with maps, as ``volseg segment --maps`` writes them. Probabilities
             are preferred, then entropy, then variance; all cases are sorted by the same.
-        output: The table, ``*.csv``.
+        output: The table, ``*.csv``; a page ``*.html`` and its figures ``*.json`` are written
+            beside it.
         top: How many cases; `None`: all.
         overwrite: Whether a table that is there already may be replaced.
 
@@ -108,8 +116,7 @@ def review(
         DataError: If there is no map, or the table is there already.
     """
     folder, table = Path(masks), Path(output)
-    if table.exists() and not overwrite:
-        raise DataError(f"{table} exists already; use another output or --overwrite")
+    require_room(table, overwrite=overwrite)
     found = _masks_with_maps(folder)
     if not found:
         raise DataError(f"{folder} holds no mask with maps; segment with --maps probabilities")
@@ -125,7 +132,9 @@ def review(
             failures[name] = str(error)
     cases.sort(key=lambda case: (-case.uncertainty, case.name))
     _write(table, cases[:top])
-    return ReviewResult(cases[:top], failures, table)
+    result = ReviewResult(cases[:top], failures, table)
+    _write_page(result)
+    return result
 
 
 def _masks_with_maps(folder: Path) -> list[Path]:
@@ -195,3 +204,9 @@ def _write(table: Path, cases: Sequence[Unsure]) -> None:
                 )
     except OSError as error:
         raise DataError(f"cannot write {table}: {error.strerror or error}") from error
+
+
+def _write_page(result: ReviewResult) -> None:
+    from volseg.workflows.review_report import write_report
+
+    write_report(result)
