@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.bundles.synthetic import oblique_affine, write_dataset
+from tests.workflows.reading import read_page
 from volseg.bundle import Bundle
 from volseg.cli.main import main
 from volseg.data.box_tables import read_boxes
@@ -63,6 +64,15 @@ def test_a_run_is_a_sound_bundle_that_finds_boxes_in_every_scan(run, data, tmp_p
     said = read_boxes(tmp_path / "boxes.csv")
     assert {name: len(rows) for name, rows in said.items()} == dict(found.boxes)
     assert sum(found.boxes.values()) > 0
+    figures = json.loads((tmp_path / "results.json").read_text())
+    assert figures == json.loads(json.dumps(found.to_json()))
+    assert sum(figures["histograms"]["score"]["counts"]) == sum(found.boxes.values())
+    page = read_page(tmp_path / "report.html")
+    assert page.headings[0] == "Most certain"
+    assert page.pictures
+    for name, rows in said.items():
+        best = max((row.score for row in rows), default=None)
+        assert page.row(name)[:2] == [str(len(rows)), "-" if best is None else f"{best:.3f}"]
     record = json.loads((tmp_path / "run.json").read_text())
     assert (record["verb"], record["status"]) == ("detect", "done")
     for line in (tmp_path / "boxes.jsonl").read_text().splitlines():
@@ -117,6 +127,24 @@ def test_boxes_of_masks_find_the_masks_own_lesions(data, tmp_path, capsys):
     assert "average precision: map 1.000" in found.table()
 
 
+def test_the_page_shows_the_largest_boxes_of_masks_on_their_images(data, tmp_path):
+    found = boxes_of_masks(data, tmp_path)
+    figures = json.loads((tmp_path / "results.json").read_text())
+    assert figures == json.loads(json.dumps(found.to_json()))
+    assert list(figures["histograms"]) == ["longest_edge_mm"]  # masks give no scores
+    page = read_page(tmp_path / "report.html")
+    assert page.headings == ["Largest", "How many and how large", "Cases"]
+    assert len(page.pictures) == 3 * 3 * 2
+    assert "no image" not in page.text
+    image = nib.load(data / "imagesTr" / "case_2.nii.gz")
+    ml = 8 * 4 * 8 * abs(np.linalg.det(image.affine[:3, :3])) / 1000  # 4:12, 4:8, 4:12
+    assert figures["cases"]["case_2"]["largest_ml"] == pytest.approx(ml)
+    assert page.row("case_2") == ["1", f"{ml:.3f}", ""]
+    with pytest.raises(DataError, match="exists already"):
+        boxes_of_masks(data, tmp_path)
+    boxes_of_masks(data, tmp_path, overwrite=True)
+
+
 def write_mask(path, affine, *, is_empty=False):
     values = np.zeros((12, 12, 12), np.uint8)
     if not is_empty:
@@ -144,6 +172,7 @@ def test_where_no_reference_has_a_lesion_nothing_can_be_found(tmp_path):
     write_mask(masks / "a.nii.gz", np.eye(4), is_empty=True)
     result = boxes_of_masks(masks, tmp_path / "boxes")
     assert dict(result.boxes) == {"a": 0}
+    assert "No box was found in any case." in read_page(tmp_path / "boxes" / "report.html").text
     table = tmp_path / "boxes" / "boxes.csv"
     with pytest.raises(DataError, match="no reference holds a lesion"):
         evaluate_boxes(table, masks)

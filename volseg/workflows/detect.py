@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from volseg.bundle import Bundle
 from volseg.data.box_tables import (
@@ -28,13 +29,52 @@ from volseg.inference.work_list import require_writable
 from volseg.networks.detector import Detector
 from volseg.networks.weights import load_segmenter
 from volseg.transforms.boxes import find_boxes
+from volseg.workflows.bars import Histogram
 from volseg.workflows.record import recording
 
 logger = logging.getLogger(__name__)
 
+RESULTS, PAGE = "results.json", "report.html"
 
 Finder = Callable[[Case], ScanBoxes]
 """Finds the boxes of a case."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A case that was searched.
+
+    Args:
+        boxes: What was found in it.
+        image: What it was found in.
+    """
+
+    boxes: ScanBoxes
+    image: Path
+
+    @property
+    def best(self) -> float | None:
+        """Give the highest score; `None` if there is no box."""
+        return float(self.boxes.scores.max()) if len(self.boxes.scores) else None
+
+    @property
+    def volumes_ml(self) -> NDArray[np.float64]:
+        """Give the volume of each box."""
+        edges = self.boxes.boxes[:, 3:] - self.boxes.boxes[:, :3]
+        voxel = abs(float(np.linalg.det(self.boxes.grid.matrix()[:3, :3]))) / 1000
+        return np.asarray(edges.prod(axis=1) * voxel, np.float64)
+
+    @property
+    def longest_mm(self) -> NDArray[np.float64]:
+        """Give the longest edge of each box."""
+        edges = self.boxes.boxes[:, 3:] - self.boxes.boxes[:, :3]
+        spacing = np.linalg.norm(self.boxes.grid.matrix()[:3, :3], axis=0)
+        return np.asarray((edges * spacing).max(axis=1), np.float64)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain values."""
+        largest = float(self.volumes_ml.max()) if len(self.boxes.boxes) else None
+        return {"boxes": len(self.boxes.boxes), "highest_score": self.best, "largest_ml": largest}
 
 
 @dataclass(frozen=True)
@@ -42,24 +82,42 @@ class DetectResult:
     """What was found.
 
     Args:
-        boxes: Boxes of each case.
+        searched: The cases.
         failed: Why a case was not searched, by name.
-        output: Folder of the tables.
+        output: Folder of the tables and the page.
+        has_scores: Whether a network has given scores; boxes of masks have none.
     """
 
-    boxes: Mapping[str, int] = field(default_factory=dict)
-    failed: Mapping[str, str] = field(default_factory=dict)
-    output: Path = Path()
+    searched: Sequence[Searched]
+    failed: Mapping[str, str]
+    output: Path
+    has_scores: bool
+
+    @property
+    def boxes(self) -> dict[str, int]:
+        """Count the boxes of each case."""
+        return {each.boxes.case: len(each.boxes.boxes) for each in self.searched}
 
     @property
     def is_complete(self) -> bool:
         """Whether every case was searched."""
         return not self.failed
 
+    def histograms(self) -> dict[str, Histogram]:
+        """Count the boxes by score, if they have some, and by their longest edge."""
+        longest = [value for each in self.searched for value in each.longest_mm.tolist()]
+        found = {"longest_edge_mm": Histogram.of(longest, (0.0, max(longest, default=1.0)))}
+        if self.has_scores:
+            scores = [value for each in self.searched for value in each.boxes.scores.tolist()]
+            found = {"score": Histogram.of(scores, (0.0, 1.0)), **found}
+        return found
+
     def to_json(self) -> dict[str, Any]:
-        """Give everything as plain values."""
+        """Give everything but the single boxes as plain values."""
         return {
-            "boxes": dict(self.boxes),
+            "boxes": self.boxes,
+            "cases": {each.boxes.case: each.to_json() for each in self.searched},
+            "histograms": {name: each.to_json() for name, each in self.histograms().items()},
             "failed": dict(self.failed),
             "output": str(self.output),
         }
@@ -67,9 +125,10 @@ class DetectResult:
     def __str__(self) -> str:
         """Count the boxes."""
         total = sum(self.boxes.values())
-        lines = [f"{total} boxes in {len(self.boxes)} cases"]
+        lines = [f"{total} boxes in {len(self.searched)} cases"]
         lines += [f"failed: {name}: {reason}" for name, reason in self.failed.items()]
-        return "\n".join([*lines, f"wrote {self.output / TABLE} and {self.output / LINES}"])
+        written = ", ".join(str(self.output / name) for name in (TABLE, LINES, PAGE))
+        return "\n".join([*lines, f"wrote {written}"])
 
 
 def detect(
@@ -86,8 +145,8 @@ def detect(
     Args:
         source: What `volseg.data.cases.find_cases` takes, one image a case.
         bundle: The folder of a training, or another bundle with weights that detects.
-        output: Folder of ``boxes.csv`` (one line a box), ``boxes.jsonl`` (one line a scan) and
-            ``run.json``.
+        output: Folder of ``boxes.csv`` (one line a box), ``boxes.jsonl`` (one line a scan),
+            ``report.html``, its figures ``results.json``, and ``run.json``.
         device: Where the network runs.
         overrides: Values of its ``inference.json`` to change, by key.
         overwrite: Whether tables that are there may be replaced.
@@ -124,7 +183,8 @@ def detect(
     _make_room(folder, overwrite=overwrite)
     with recording(folder, "detect", settings, [weights], place) as record:
         result = _write(folder, cases, find, names)
-        record["results"] = {"searched": len(result.boxes), "failed": len(result.failed)}
+        _write_page(result)
+        record["results"] = {"searched": len(result.searched), "failed": len(result.failed)}
     return result
 
 
@@ -161,13 +221,15 @@ def boxes_of_masks(
     _make_room(folder, overwrite=overwrite)
     with recording(folder, "detect", {"masks": str(source), "least_ml": least_ml}) as record:
         result = _write(folder, cases, find)
-        record["results"] = {"searched": len(result.boxes), "failed": len(result.failed)}
+        _write_page(result)
+        record["results"] = {"searched": len(result.searched), "failed": len(result.failed)}
     return result
 
 
 def _make_room(folder: Path, *, overwrite: bool) -> None:
     """See that the tables can be begun."""
-    if there := [path for path in (folder / TABLE, folder / LINES) if path.exists()]:
+    names = (TABLE, LINES, RESULTS, PAGE)
+    if there := [folder / name for name in names if (folder / name).exists()]:
         if not overwrite:
             raise DataError(f"{there[0]} exists already; use another output or --overwrite")
         for path in there:
@@ -179,7 +241,7 @@ def _write(
     folder: Path, cases: Sequence[Case], find: Finder, names: Sequence[str] | None = None
 ) -> DetectResult:
     """Write the boxes of each case; without names, classes are called by their values."""
-    boxes: dict[str, int] = {}
+    searched: list[Searched] = []
     failed: dict[str, str] = {}
     for case in cases:
         try:
@@ -190,7 +252,13 @@ def _write(
             continue
         highest = int(found.classes.max(initial=0))
         append_boxes(folder, found, names or [str(value) for value in range(highest + 1)])
-        boxes[case.name] = len(found.boxes)
-    if not boxes:
+        searched.append(Searched(found, case.images[0]))
+    if not searched:
         raise DataError(f"no case can be used, such as: {next(iter(failed.values()))}")
-    return DetectResult(boxes, failed, folder)
+    return DetectResult(searched, failed, folder, names is not None)
+
+
+def _write_page(result: DetectResult) -> None:
+    from volseg.workflows.detect_report import write_report
+
+    write_report(result)
