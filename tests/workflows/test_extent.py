@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.data.heads import CENTRE, grid, head, rigid
+from tests.workflows.reading import read_page
 from volseg.cli.main import main
 from volseg.data.transforms import read_transform
 from volseg.errors import DataError, GeometryError
@@ -65,6 +66,18 @@ def test_the_result_stands_in_files_beside_what_was_run(registered, folder):
     record = json.loads((registered.output / "run.json").read_text())
     assert (record["verb"], record["status"]) == ("extent", "done")
     assert len(record["inputs"]) == 4
+
+
+def test_the_page_shows_cavity_and_tumour_and_the_figures_of_the_json(registered):
+    said = json.loads((registered.output / "extent.json").read_text())
+    page = read_page(registered.output / "report.html")
+    assert len(page.pictures) == 3 * 2
+    assert "no image" not in page.text
+    for name in ("tumour", "cavity", "resected", "residual"):
+        assert page.row(name)[0] == f"{said[f'{name}_ml']:.4f}"
+    least, most = said["residual_interval_ml"]
+    assert page.row("residual")[1] == f"{least:.4f} to {most:.4f}"
+    assert f"{said['extent_percent']:.2f} %" in page.text
 
 
 def test_the_tumour_is_written_on_the_grid_of_the_cavity_as_fractions(registered, folder):

@@ -22,6 +22,8 @@ from volseg.workflows.record import recording, write_record
 
 RESULT, TUMOUR, TRANSFORM = "extent.json", "tumour_on_post.nii.gz", "post_to_pre.tfm"
 
+PAGE = "report.html"
+
 IDENTITY = "identity"
 """Instead of a transform's file: the two scans lie on each other already."""
 
@@ -97,8 +99,8 @@ def extent(
 ) -> Result:
     """Measure how much of a tumour a cavity has taken.
 
-    Beside ``extent.json`` stand the tumour on the grid of the cavity's mask, as the fraction of
-    each voxel; the transform; and ``run.json``.
+    Beside ``extent.json`` stand a page with pictures; the tumour on the grid of the cavity's mask,
+    as the fraction of each voxel; the transform; and ``run.json``.
 
     Args:
         pair: The files of one patient.
@@ -135,7 +137,14 @@ def extent(
         _write_fractions(folder / TUMOUR, fractions, pair.cavity)
         write_transform(folder / TRANSFORM, matrix)
         write_record(folder / RESULT, result.to_json())
+        _write_page(result, pair, cavity, fractions)
     return result
+
+
+def _write_page(result: Result, pair: Pair, cavity: Scan, fractions: NDArray[Any]) -> None:
+    from volseg.workflows.extent_report import write_report
+
+    write_report(result, pair.post, cavity, fractions)
 
 
 def _read_mask(path: Path, image: Path | None, labels: Collection[int] | None, name: str) -> Scan:
