@@ -211,6 +211,16 @@ def _add_compress(subparsers: Any) -> argparse.ArgumentParser:
         metavar="FRACTION",
         help="parameters to keep at most, as a fraction of the network's (default: 0.3)",
     )
+    parser.add_argument(
+        "--data",
+        metavar="DATA",
+        type=Path,
+        help="labelled cases on which both networks are scored: those that the bundle's split has"
+        " for validation, if it is of these data (default: Dice is not measured)",
+    )
+    parser.add_argument(
+        "--cases", metavar="N", dest="most", type=int, help="with --data: so many at most"
+    )
     add_trust(parser)
     parser.set_defaults(act=_compress)
     return parser
@@ -220,7 +230,7 @@ def _compress(args: argparse.Namespace) -> int:
     from volseg.bundle import Bundle
     from volseg.workflows.bundles.compress import compress_bundle
 
-    names = ("method", "budget")
+    names = ("method", "budget", "data", "most")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     found = Bundle.find(args.bundle, is_trusted=args.trust)
     made = compress_bundle(found, args.output, **given, overwrite=args.overwrite)

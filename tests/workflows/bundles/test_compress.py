@@ -9,9 +9,11 @@ from torch import nn
 
 from tests.bundles.synthetic import write_dataset
 from tests.workflows.bundles.conftest import NETWORK
+from tests.workflows.reading import read_page
 from volseg.bundle import Bundle
 from volseg.cli.main import main, make_parser
 from volseg.errors import BundleError, DataError, WeightsError
+from volseg.evaluation.pairs import read_labels
 from volseg.inference.predictor import Predictor
 from volseg.networks.config import build
 from volseg.networks.factorized.budget import plan
@@ -29,6 +31,7 @@ from volseg.networks.weights import (
 )
 from volseg.workflows.bundles.check import check_bundle
 from volseg.workflows.bundles.compress import compress_bundle
+from volseg.workflows.bundles.measuring import score_cases, unseen_cases
 from volseg.workflows.finetune import finetune
 from volseg.workflows.inspect import inspect
 from volseg.workflows.training import TrainingOptions
@@ -55,6 +58,44 @@ def test_a_compressed_bundle_is_checked_inspected_and_segments(root, tmp_path, c
     stored = (output / "docs" / "compression.json").read_text() + readme
     assert str(tmp_path) not in stored
     assert 0 < json.loads(stored.split("\n}\n")[0] + "\n}")["mean_error"] < 1
+
+
+def test_the_page_shows_size_speed_and_dice_as_in_the_json(root, tmp_path, capsys):
+    write_dataset(tmp_path / "data")
+    output = tmp_path / "small_segmentation"
+    words = ["--output", str(output), "--data", str(tmp_path / "data"), "--cases", "2"]
+    assert main(["bundle", "compress", str(root), *words]) == 0
+    assert "2 cases" in capsys.readouterr().out
+    said = json.loads((output / "docs" / "compression.json").read_text())
+    assert said["cases"] == ["case_0", "case_1"]
+    page = read_page(output / "docs" / "compression.html")
+    assert page.charts == 2
+    for kind in ("dense", "compressed"):
+        each = said["measured"][kind]
+        assert list(each["dice"]) == ["anterior", "posterior", "all classes"]
+        parameters, seconds, *scores = page.row(kind)
+        assert (parameters, seconds) == (str(each["parameters"]), f"{each['seconds']:.4f}")
+        for shown, score in zip(scores, each["dice"].values(), strict=True):
+            assert shown.split(" [")[0] == f"{score['mean']:.3f}"
+    assert said["measured"]["dense"]["parameters"] == said["parameters_before"]
+    for name, layer in said["layers"].items():
+        assert page.row(name)[1] == f"{layer['error']:.4f}"
+    assert list(check_bundle(output).errors) == []
+    text = (output / "docs" / "compression.html").read_text()
+    assert str(tmp_path) not in text
+
+
+def test_dice_is_that_of_each_network_s_own_masks(root, tmp_path):
+    write_dataset(tmp_path / "data")
+    made = compress_bundle(root, tmp_path / "out", budget=0.5, data=tmp_path / "data")
+    (case,) = unseen_cases(Bundle(root), tmp_path / "data", 1)
+    predictor = Predictor.from_bundle(Bundle(root))
+    labels = predictor.predict(case.images[0]).labels
+    truth, _ = read_labels(case.label)
+    expected = 2 * ((labels == 1) & (truth == 1)).sum() / ((labels == 1).sum() + (truth == 1).sum())
+    scores = score_cases(Bundle(root), [case])
+    assert scores["anterior"].mean == pytest.approx(expected)
+    assert made.dense.dice["anterior"].cases == 3
 
 
 def test_a_network_of_the_ranks_is_met_and_loads_from_both_files(root, tmp_path):

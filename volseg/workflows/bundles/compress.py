@@ -2,17 +2,20 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from volseg.bundle import Bundle, dump
+from volseg.data.cases import Case
 from volseg.engines.card import card_of_config
 from volseg.errors import BundleError, DataError, WeightsError
+from volseg.evaluation.report import ALL_CLASSES
 from volseg.networks.card import Card
 from volseg.networks.classifier import Classifier
 from volseg.networks.config import build
@@ -31,6 +34,9 @@ from volseg.networks.weights import (
     save_weights,
     segmenter_parts,
 )
+from volseg.workflows.bundles.measuring import Measured, score_cases, time_patch, unseen_cases
+
+FIGURES, PAGE = "compression.json", "compression.html"
 
 BUILDERS: Mapping[str, tuple[str, type[Factorization]]] = {
     "cp": ("volseg.networks.tensorized.cp", CP),
@@ -52,6 +58,9 @@ class CompressedBundle:
         decomposition: What became of each layer.
         narrow: Config of a narrow dense network of equal size; `None`: none is known.
         narrow_parameters: Its parameters.
+        dense: What was measured of the network before.
+        compressed: The same of the compressed one.
+        cases: Names of the cases on which Dice was measured.
     """
 
     source: Path
@@ -61,6 +70,9 @@ class CompressedBundle:
     decomposition: Decomposition
     narrow: Mapping[str, Any] | None
     narrow_parameters: int
+    dense: Measured
+    compressed: Measured
+    cases: Sequence[str] = ()
 
     @property
     def mean_error(self) -> float:
@@ -85,13 +97,15 @@ class CompressedBundle:
             "whole": dict(plan.whole),
             "narrow": None if self.narrow is None else dict(self.narrow),
             "narrow_parameters": self.narrow_parameters,
+            "measured": {"dense": self.dense.to_json(), "compressed": self.compressed.to_json()},
+            "cases": list(self.cases),
         }
 
     def __str__(self) -> str:
         """Say what was done, and what to do next."""
         root = self.bundle.root
         return (
-            f"wrote {root}\n{self.said()}\n"
+            f"wrote {root} and {Path('docs') / PAGE} in it\n{self.said()}\n{self.measured()}\n"
             "it segments as it is, and better after a short fine-tune:\n"
             f"  volseg finetune --bundle {root} --encoder {root}/models/model.safetensors"
             " --schedule warmup --data DATA --output RUN\n"
@@ -106,6 +120,15 @@ class CompressedBundle:
             f" ({plan.after / plan.before:.1%}); {len(plan.ranks)} layers in factors, whose kernels"
             f" are off by {self.mean_error:.0%} of their norm on average, {len(plan.whole)} whole"
         )
+
+    def measured(self) -> str:
+        """Give speed and Dice in words."""
+        said = f"a patch takes {self.compressed.seconds:.3g} s on this CPU,"
+        said += f" of the dense network {self.dense.seconds:.3g} s"
+        if not self.cases:
+            return f"{said}; Dice was not measured, give labelled cases with --data"
+        new, old = (each.dice[ALL_CLASSES].text() for each in (self.compressed, self.dense))
+        return f"{said}; Dice {new}, of the dense network {old}, {len(self.cases)} cases"
 
     def narrow_command(self) -> str:
         """Give the command that trains the narrow network, or say why there is none."""
@@ -124,6 +147,8 @@ def compress_bundle(
     method: str = "tucker",
     budget: float = 0.3,
     *,
+    data: str | Path | None = None,
+    most: int | None = None,
     overwrite: bool = False,
 ) -> CompressedBundle:
     """Decompose a bundle's trained network, and write a bundle with the compressed one.
@@ -133,6 +158,9 @@ def compress_bundle(
         output: Folder of the new bundle.
         method: ``cp``, ``tucker`` or ``tt``.
         budget: Largest number of parameters, as a fraction of the network's.
+        data: Labelled cases on which both networks are scored, those that the bundle's split has
+            for validation if it is of these data; `None`: Dice is not measured.
+        most: How many of them at most; `None`: all.
         overwrite: Whether to replace a bundle that is there.
 
     Returns:
@@ -149,17 +177,38 @@ def compress_bundle(
         raise DataError(f"{folder} is there already; choose another folder, or add --overwrite")
     dense = _dense_config(found)
     network = _trained_network(found)
+    cases = _cases(found, network, data, most)
+    card = _card(found)
+    scores = score_cases(found, cases) if cases else {}
+    before = Measured(count_parameters(network), time_patch(network, card), scores)
     builder, kind = BUILDERS[method]
     made = decompose(network, kind(), budget)
     config = {"_target_": builder, "network": dense, "budget": budget}
-    card = dataclasses.replace(_card(found), network=config)
+    card = dataclasses.replace(card, network=config)
     target = found.copy_to(folder, {"network_def": config})
     save_weights(folder / "models" / "model.safetensors", segmenter_parts(network), card)
     save_state_dict(folder / "models" / "model.pt", network)
-    twin, size = _narrow(dense, made.plan.after)
-    result = CompressedBundle(found.root, target, method, budget, made, twin, size)
+    scores = score_cases(target, cases) if cases else {}
+    after = Measured(made.plan.after, time_patch(network, card), scores)
+    names = [case.name for case in cases]
+    twin = _narrow(dense, made.plan.after)
+    result = CompressedBundle(found.root, target, method, budget, made, *twin, before, after, names)
     _describe(result)
     return result
+
+
+def _cases(
+    bundle: Bundle, network: nn.Module, data: str | Path | None, most: int | None
+) -> list[Case]:
+    """Find the cases to be scored, before anything is written."""
+    if data is None:
+        return []
+    if not isinstance(network, Segmenter):
+        raise BundleError(
+            f"bundle {bundle.name} has a {type(network).__name__}, which has no Dice; leave out"
+            " the data"
+        )
+    return unseen_cases(bundle, data, most)
 
 
 def _dense_config(bundle: Bundle) -> Mapping[str, Any]:
@@ -213,7 +262,8 @@ def _describe(result: CompressedBundle) -> None:
         f"## Compression\n\nMade by `volseg bundle compress` from the bundle"
         f" `{result.source.name}`: {result.said()}. What stands below, its figures too, is of the"
         " dense network it was made of. The layers and their errors are in"
-        " `docs/compression.json`.\n\nOf equal size, to be trained beside it:\n\n"
+        f" `docs/{FIGURES}`, with charts in `docs/{PAGE}`.\n\n"
+        "Of equal size, to be trained beside it:\n\n"
         f"```console\n{_portable(result)}\n```\n\n"
     )
     path = root / "docs" / "README.md"
@@ -221,7 +271,8 @@ def _describe(result: CompressedBundle) -> None:
     write_atomically(path, f"{title}\n\n{note}{rest}".encode())
     plain = {**result.to_json(), "source": result.source.name, "bundle": root.name}
     text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(root / "docs" / "compression.json", text.encode())
+    write_atomically(root / "docs" / FIGURES, text.encode())
+    _write_page(result, plain)
     metadata = result.bundle.metadata
     metadata["description"] = f"{metadata.get('description', '')} Compressed: {result.said()}."
     write_atomically(root / "configs" / "metadata.json", dump(metadata).encode())
@@ -230,3 +281,9 @@ def _describe(result: CompressedBundle) -> None:
 def _portable(result: CompressedBundle) -> str:
     """Give the narrow network's command without a path of this machine."""
     return result.narrow_command().replace(str(result.source), result.source.name)
+
+
+def _write_page(result: CompressedBundle, figures: Mapping[str, Any]) -> None:
+    from volseg.workflows.bundles.compress_report import write_report
+
+    write_report(result.bundle.root / "docs" / PAGE, figures)
