@@ -15,20 +15,23 @@ from volseg.workflows.slices import draw_shots, read_under
 SHOWN = 3
 """Cases in pictures, of each kind."""
 
-MOST = 10
-"""Boxes that are drawn on a case."""
+MOST = 5
+"""Boxes that are drawn on a case; more hide one another."""
+
+CLEAR = "01"
+"""Opacity of the tint of all but the first box, as good as none."""
 
 COUNTED = 6
 """Cases with so many boxes or more are counted together."""
 
 SURE = (
-    "The cases with the highest scores. Slices go through the middle of the best box; a case shows"
-    f" its {MOST} best. Colours are classes."
+    "The cases with the highest scores. Slices go through the middle of the best box, which is"
+    f" tinted; the next best, up to {MOST - 1}, are outlined. Colours are classes."
 )
 UNSURE = "The cases whose best box has the lowest score."
 LARGE = (
-    "The cases with the largest boxes. Slices go through the middle of the largest; a case shows"
-    f" its {MOST} largest. Colours are label values."
+    "The cases with the largest boxes. Slices go through the middle of the largest box, which is"
+    f" tinted; the next largest, up to {MOST - 1}, are outlined. Colours are label values."
 )
 HEADINGS = {"score": "score", "longest_edge_mm": "longest edge, mm"}
 
@@ -82,7 +85,7 @@ def _draw(case: Searched, *, has_scores: bool) -> str:
         start = np.floor(scan.boxes[index, :3] + 1e-3).astype(int)
         stop = np.maximum(np.ceil(scan.boxes[index, 3:] - 1e-3).astype(int), start + 1)
         labels[tuple(map(slice, start, stop))] = rank
-        colours[rank] = colour_of(int(scan.classes[index]) - 1)
+        colours[rank] = colour_of(int(scan.classes[index]) - 1) + CLEAR * (rank > 1)
     values, note = read_under(case.image, labels, scan.grid.matrix())
     if has_scores:
         said = f"the best {scan.scores[order[0]]:.3f}"

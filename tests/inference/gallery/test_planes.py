@@ -99,6 +99,14 @@ def test_classes_are_tinted_within_their_outlines():
     assert painted[0, 0, 3] == painted[0, 5, 3] == 0
 
 
+def test_a_colour_may_say_how_opaque_its_tint_is():
+    labels = np.zeros((5, 5), dtype=np.uint8)
+    labels[1:4, 1:4] = 1
+    painted = paint_mask(labels, {1: "#ff000001"})
+    assert painted[2, 2].tolist() == [255, 0, 0, 1]
+    assert painted[1, 2].tolist() == [255, 0, 0, 255]
+
+
 def test_quality_goes_before_pixels_until_the_planes_are_small_enough():
     noise = np.random.default_rng(0).random((64, 64, 64))
     best = draw(noise, longest=128)

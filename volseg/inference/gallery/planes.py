@@ -97,7 +97,8 @@ def paint_mask(labels: NDArray[Any], colours: Mapping[int, str]) -> NDArray[np.u
 
     Args:
         labels: Label values, ``(rows, columns)``.
-        colours: Colour of each value; the others stay clear.
+        colours: Colour of each value, ``#rrggbb``, or with the opacity of its tint ``#rrggbbaa``;
+            the others stay clear.
 
     Returns:
         Red, green, blue and opacity, ``(rows, columns, 4)``.
@@ -106,7 +107,7 @@ def paint_mask(labels: NDArray[Any], colours: Mapping[int, str]) -> NDArray[np.u
     table = np.zeros((len(values), 4), dtype=np.uint8)
     for rank, value in enumerate(values.tolist()):
         if value in colours:
-            table[rank] = [*bytes.fromhex(colours[value][1:]), TINT]
+            table[rank] = [*bytes.fromhex(colours[value][1:]), TINT][:4]
     painted: NDArray[np.uint8] = table[ranks.reshape(labels.shape)]
     around = np.pad(labels, 1, mode="edge")
     middle = (slice(1, -1), slice(1, -1))

@@ -123,8 +123,8 @@ class CompressedBundle:
 
     def measured(self) -> str:
         """Give speed and Dice in words."""
-        said = f"a patch takes {self.compressed.seconds:.3g} s on this CPU,"
-        said += f" of the dense network {self.dense.seconds:.3g} s"
+        said = f"a patch takes {self.compressed.seconds:.3g} CPU seconds,"
+        said += f" of the dense network {self.dense.seconds:.3g}"
         if not self.cases:
             return f"{said}; Dice was not measured, give labelled cases with --data"
         new, old = (each.dice[ALL_CLASSES].text() for each in (self.compressed, self.dense))

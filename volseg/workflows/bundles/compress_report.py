@@ -13,7 +13,7 @@ from volseg.workflows.pages import write_result_page, write_section, write_table
 KINDS = ("dense", "compressed")
 
 COSTS = (
-    "Seconds are the median for one patch on the CPU that compressed it; other machines differ."
+    "Seconds are CPU seconds for one patch, the median, where it was compressed; machines differ."
     " Dice is the mean over the cases with its 95 % interval."
 )
 NO_DICE = "Dice was not measured: no labelled cases were given."
@@ -49,7 +49,9 @@ def _draw(figures: Mapping[str, Any]) -> str:
     measured = [figures["measured"][kind] for kind in KINDS]
     panels = [bars("parameters, millions", "", KINDS, [m["parameters"] / 1e6 for m in measured])]
     if all(each["seconds"] is not None for each in measured):
-        panels.append(bars("seconds a patch", "", KINDS, [each["seconds"] for each in measured]))
+        panels.append(
+            bars("CPU seconds a patch", "", KINDS, [each["seconds"] for each in measured])
+        )
     for name in measured[0]["dice"]:
         points = [_point(each["dice"][name]) for each in measured]
         panel = Panel(f"Dice, {name}", "", KINDS, [points], is_joined=False, is_bars=True)
@@ -64,7 +66,7 @@ def _point(score: Mapping[str, Any]) -> Point:
 
 def _costs(figures: Mapping[str, Any]) -> list[list[str]]:
     names = list(figures["measured"]["dense"]["dice"])
-    rows = [["network", "parameters", "seconds a patch", *(f"Dice, {name}" for name in names)]]
+    rows = [["network", "parameters", "CPU seconds a patch", *(f"Dice, {name}" for name in names)]]
     for kind in KINDS:
         each = figures["measured"][kind]
         seconds = "-" if each["seconds"] is None else f"{each['seconds']:.4f}"

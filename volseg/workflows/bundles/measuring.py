@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import isnan, nan
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class Measured:
 
     Args:
         parameters: How many it has.
-        seconds: Median for one patch on the CPU; `nan` if the patch is not known.
+        seconds: Median CPU seconds for one patch; `nan` if the patch is not known.
         dice: Mean of each class, and of all classes, over the cases; empty if there were none.
     """
 
@@ -56,7 +56,8 @@ def time_patch(network: nn.Module, card: Card) -> float:
         card: Says its channels and its patch.
 
     Returns:
-        Median seconds for one patch; `nan` if the card does not say how large one is.
+        Median CPU seconds for one patch, which other work on the machine changes little; `nan` if
+        the card does not say how large one is.
     """
     if card.patch_size is None:
         return nan
@@ -66,9 +67,9 @@ def time_patch(network: nn.Module, card: Card) -> float:
     network.eval()
     with torch.inference_mode():
         for _ in range(TIMED + 1):
-            began = perf_counter()
+            began = process_time()
             network(patch)
-            seconds.append(perf_counter() - began)
+            seconds.append(process_time() - began)
     network.train(was_training)
     return median(seconds[1:])
 
