@@ -34,6 +34,7 @@ from volseg.transforms.acquisition import AcquisitionRanges, RandAcquisitiond
 from volseg.transforms.anatomy.from_image import anatomy_from_brain, anatomy_from_image
 from volseg.transforms.anatomy.from_labels import anatomy_from_labels
 from volseg.transforms.anatomy.maps import Anatomy
+from volseg.transforms.atrophy import RandAtrophyd
 from volseg.transforms.intensity import ReplaceNonFinited
 from volseg.transforms.resection.case import RandCavityd
 from volseg.transforms.resection.prior import Prior
@@ -185,14 +186,15 @@ def augmentation(
         acquisition: What scanners do how often.
         focus: Probability of a patch around a voxel of the cavity.
         slabs: Probability of a head that is cut to a slab.
-        synthesis: Arguments of `RandSynthesized`, as ``shares`` of contrasts and ``lesion_share``.
+        synthesis: Arguments of `RandSynthesized`, as ``shares`` of contrasts and ``lesion_share``;
+            and ``atrophy_share``, how often fluid is wide, see `RandAtrophyd`; else never.
 
     Returns:
         The transform, with ``set_random_state``; a case becomes ``image`` and ``label``, float32.
     """
     return Pipeline(
         [
-            _synthesised(spacing, synthesis),
+            *_synthesised(spacing, synthesis),
             RandCavityd(prior),
             RandSlabd(("image", "label"), _triple(spacing), slabs),
             normalizer or StandardizeTissued(["image"]),
@@ -241,7 +243,7 @@ class FixedDraw(Transform):
         self.seed = seed
         self.simulation = Pipeline(
             [
-                _synthesised(spacing, synthesis),
+                *_synthesised(spacing, synthesis),
                 RandCavityd(prior),
                 RandAcquisitiond(["image"], _triple(spacing), acquisition),
             ]
@@ -281,12 +283,17 @@ def pick(case: Case) -> dict[Hashable, Any]:
     }
 
 
-def _synthesised(spacing: Sequence[float], arguments: Mapping[str, Any] | None) -> RandSynthesized:
+def _synthesised(
+    spacing: Sequence[float], arguments: Mapping[str, Any] | None
+) -> list[RandAtrophyd | RandSynthesized]:
     given = {"spacing": _triple(spacing), "scheme": "auto", **(arguments or {})}
+    share = float(given.pop("atrophy_share", 0.0))
     try:
-        return RandSynthesized(**given)
+        image = RandSynthesized(**given)
     except TypeError as error:
-        raise DataError(f"synthesis: {error}; use shares, lesion_share or scheme") from error
+        known = "shares, lesion_share, atrophy_share or scheme"
+        raise DataError(f"synthesis: {error}; use {known}") from error
+    return [RandAtrophyd(share, given["scheme"]), image] if share else [image]
 
 
 def _triple(values: Sequence[float]) -> Spacing:

@@ -106,6 +106,25 @@ class Content:
 
 
 @dataclass(frozen=True)
+class CompatContent:
+    """What fills and surrounds a cavity by resector's law; it takes the place of a `Content`.
+
+    Args:
+        sigmas: Standard deviation of the blur of the wall along each axis, in mm.
+        has_lesion: Whether all but grey matter becomes fluid far around the cavity.
+        clot: Solid of the clot; `None`: there is none.
+        percentile: The clot is as bright as this percentile of the image.
+        smoothing: Standard deviation of a blur of the texture, in mm; resector's is white, 0.
+    """
+
+    sigmas: Point
+    has_lesion: bool = False
+    clot: Solid | None = None
+    percentile: float = 95.0
+    smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
 class Flap:
     """The craniotomy, drawn only where a skull is in view.
 
@@ -142,6 +161,7 @@ class Cavity:
         flap: The craniotomy; `None`: none.
         seed: Seed of every texture.
         is_ok: `False` if no attempt succeeded: the image stays as it is and the mask empty.
+        compat: What is painted by resector's law instead of ``content``; `None`: nothing.
     """
 
     mode: str = "none"
@@ -153,6 +173,7 @@ class Cavity:
     flap: Flap | None = None
     seed: int = 0
     is_ok: bool = True
+    compat: CompatContent | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give everything as plain values."""

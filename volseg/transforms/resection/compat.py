@@ -5,7 +5,8 @@ simplex noise before it is scaled, turned and cut by what can be resected (F. PÃ
 IJCARS 2021, https://doi.org/10.1007/s11548-021-02420-2). Its volume is that of the ellipsoid, noise
 and cut aside. resector fills a mesh; here the inside is a closed form: a voxel at q in the
 ellipsoid's own frame, which starts from the mean of the moved surface, is inside where
-``|q| <= 1 + n(q / |q|)``. Geometry follows resector; the texture in the cavity stays volseg's own.
+``|q| <= 1 + n(q / |q|)``. Here is the geometry; `volseg.transforms.resection.compat_draw` draws,
+and `volseg.transforms.resection.compat_paint` paints.
 """
 
 import math
@@ -17,19 +18,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from volseg.transforms.anatomy.maps import Anatomy, Lobe, Side, Tissue
-from volseg.transforms.resection.cavity import RESECTOR, Cavity, Content, Point, Solid
+from volseg.transforms.anatomy.maps import Anatomy, Lobe, Tissue
+from volseg.transforms.resection.cavity import Point, Solid
 from volseg.transforms.resection.simplex import Floats, simplex_noise
-from volseg.transforms.resection.solid import Index, equivalent_radius, rotation
-
-VOLUMES_ML = (0.844, 83.757)
-"""Volumes are drawn evenly between these: percentiles 1 and 99 of the labelled cavities."""
-
-LARGEST_RATIO = 2.0
-"""The ellipsoid is up to so many times as long as the ball of its volume."""
-
-NOISE_OFFSETS = 1000
-"""There are so many shapes of noise."""
+from volseg.transforms.resection.solid import Index, rotation
 
 NOISE_SCALE = 3.0
 """Positions on the unit sphere are divided by this before the noise is read."""
@@ -38,16 +30,14 @@ SURFACE_POINTS = 2562
 """The mean of the moved surface is taken over so many points, as resector's mesh has."""
 
 OPENING = 3.4
-"""Radius in voxels of the ball that opens the brain; resector's reaches 3 along each axis."""
+"""Radius in mm of the ball that opens the brain; resector's reaches 3 voxels along each axis. Its
+heads have voxels of 1 mm: what it says in voxels is said in mm here, so that the grid is free."""
 
 MEDIAN = 9
-"""Edge in voxels of the cube whose median smooths the brain."""
+"""Edge in mm of the cube whose median smooths the brain; in voxels for resector."""
 
-MARGIN = 11
-"""Opening and median look at voxels so far away at most."""
-
-BLURS = (0.5, 1.0)
-"""Standard deviation of the wall's blur is drawn evenly between these, in mm."""
+EROSION = 2.4
+"""Radius in mm of the ball that erodes a cavity; resector's reaches 2 voxels along each axis."""
 
 
 def compat_solid(solid: Solid, affine: NDArray[np.float64], shape: Index) -> Tensor:
@@ -63,7 +53,7 @@ def compat_solid(solid: Solid, affine: NDArray[np.float64], shape: Index) -> Ten
         Boolean mask, ``(D, H, W)``.
     """
     mask = torch.zeros(shape, dtype=torch.bool)
-    box = _enclose(solid, affine, shape)
+    box = enclose_compat(solid, affine, shape)
     if box is not None:
         window = tuple(slice(a, b) for a, b in zip(*box, strict=True))
         mask[window] = torch.from_numpy(_inside(solid, affine, *box))
@@ -97,11 +87,13 @@ def carve_compat(anatomy: Anatomy, side: int, solid: Solid) -> tuple[Index, Tens
         First voxel of a box, and the cavity's mask in it, ``(d, h, w)``; `None`: nothing is left.
     """
     shape = _index(anatomy.tissue.shape)
-    box = _enclose(solid, anatomy.affine, shape)
+    box = enclose_compat(solid, anatomy.affine, shape)
     if box is None:
         return None
-    start = _index(np.maximum(np.subtract(box[0], MARGIN), 0))
-    crop = anatomy.crop(start, _index(np.minimum(np.add(box[1], MARGIN), shape)))
+    reach = 2 * _radius(OPENING, anatomy) + (MEDIAN - 1) / 2
+    margin = np.ceil(reach / anatomy.spacing - 1e-6).astype(int)
+    start = _index(np.maximum(np.subtract(box[0], margin), 0))
+    crop = anatomy.crop(start, _index(np.minimum(np.add(box[1], margin), shape)))
     mask = compat_mask(solid, crop.affine, compat_resectable(crop, side))
     return (start, mask) if bool(mask.any()) else None
 
@@ -109,8 +101,8 @@ def carve_compat(anatomy: Anatomy, side: int, solid: Solid) -> tuple[Index, Tens
 def compat_resectable(anatomy: Anatomy, side: int) -> Tensor:
     """Mark what resector would cut: ventricles and deep nuclei too, but nothing below the tent.
 
-    The brain of that side is opened by a ball and smoothed by a median, both in voxels, so that
-    thin gyri are lost and narrow sulci filled.
+    The brain of that side is opened by a ball and smoothed by a median, so that thin gyri are lost
+    and narrow sulci filled.
 
     Args:
         anatomy: The maps of the head or of a box of it.
@@ -125,51 +117,50 @@ def compat_resectable(anatomy: Anatomy, side: int) -> Tensor:
         mask &= tissue != spared
     if side:
         mask &= (anatomy.side == side) | (anatomy.side == 0)
-    core = _largest(ndimage.distance_transform_edt(mask.numpy()) > OPENING)
+    radius, edges = _radius(OPENING, anatomy), anatomy.spacing
+    core = _largest(ndimage.distance_transform_edt(mask.numpy(), edges) > radius)
     if not core.any():
         return torch.zeros_like(mask)
-    opened = ndimage.distance_transform_edt(~core) <= OPENING
-    share = ndimage.uniform_filter(opened.astype(np.float32), MEDIAN)
+    opened = ndimage.distance_transform_edt(~core, edges) <= radius
+    cube = 2 * np.round((MEDIAN / edges - 1) / 2).astype(int) + 1
+    share = ndimage.uniform_filter(opened.astype(np.float32), np.maximum(cube, 1))
     return torch.from_numpy(share > 0.5)
 
 
-def sample_compat(anatomy: Anatomy, random: np.random.RandomState) -> Cavity:
-    """Draw a cavity as resector does: one ellipsoid about any voxel of the cortex, filled by fluid.
+def compat_core(mask: Tensor, anatomy: Anatomy) -> Tensor:
+    """Erode a cavity, as resector does before it puts a clot into it.
 
     Args:
-        anatomy: The maps of the head.
-        random: Source of all draws.
+        mask: The cavity, ``(d, h, w)``, bool.
+        anatomy: Maps of its head, for their spacing.
 
     Returns:
-        What was drawn; not ``is_ok`` if the drawn side has no cortex.
+        What lies deep within, ``(d, h, w)``, bool.
     """
-    side = Side.LEFT if random.uniform() < 0.5 else Side.RIGHT
-    volume, ratio = random.uniform(*VOLUMES_ML), random.uniform(1, LARGEST_RATIO)
-    angles, offset = random.uniform(0, 360, 3), int(random.randint(NOISE_OFFSETS))
-    blur, place, seed = random.uniform(*BLURS), random.uniform(), int(random.randint(2**31 - 1))
-    cortex = (anatomy.tissue == Tissue.CORTEX) | (anatomy.tissue == Tissue.LIMBIC)
-    voxels = (cortex & (anatomy.side == int(side))).nonzero()
-    if len(voxels) == 0:
-        return Cavity(seed=seed, is_ok=False)
-    voxel = voxels[int(place * len(voxels))].numpy()
-    radius = equivalent_radius(volume)
-    solid = Solid(
-        centre=_point(anatomy.affine[:3, :3] @ voxel + anatomy.affine[:3, 3]),
-        radii=(radius, ratio * radius, radius / ratio),
-        angles=_point(angles),
-        volume_ml=volume,
-        roughness=1.0,
-        seed=offset,
-        law=RESECTOR,
-    )
-    content = Content(blur=blur)
-    return Cavity("lesionectomy", side=int(side), solids=(solid,), content=content, seed=seed)
+    padded = np.pad(mask.numpy(), 1)
+    deep = ndimage.distance_transform_edt(padded, anatomy.spacing) > _radius(EROSION, anatomy)
+    return torch.from_numpy(deep[1:-1, 1:-1, 1:-1])
 
 
-def _enclose(solid: Solid, affine: NDArray[np.float64], shape: Index) -> tuple[Index, Index] | None:
-    """Find the box that holds the solid, however its noise moves the surface; `None`: it is empty.
+def _radius(millimetres: float, anatomy: Anatomy) -> float:
+    """Reach of a ball on this grid: borders lie half a voxel from the centres they are told by."""
+    return millimetres + (float(anatomy.spacing.mean()) - 1) / 2
+
+
+def enclose_compat(
+    solid: Solid, affine: NDArray[np.float64], shape: Index
+) -> tuple[Index, Index] | None:
+    """Find the box that holds the solid, however its noise moves the surface.
 
     Noise is at most 1, and so is the mean of the moved surface.
+
+    Args:
+        solid: As for `compat_solid`.
+        affine: From voxel indices to RAS mm, ``(4, 4)``.
+        shape: Voxels of the volume along each axis.
+
+    Returns:
+        First voxel, and first voxel beyond; `None`: it is empty.
     """
     largest = 1 + solid.roughness + float(np.linalg.norm(_mean_surface(solid)))
     inverse = np.linalg.inv(affine)
@@ -235,7 +226,3 @@ def _rotation(angles: Point) -> Floats:
 
 def _index(values: NDArray[np.int_] | torch.Size) -> Index:
     return int(values[0]), int(values[1]), int(values[2])
-
-
-def _point(values: Floats) -> Point:
-    return float(values[0]), float(values[1]), float(values[2])

@@ -58,7 +58,10 @@ class Prior:
         min_ml: Smallest volume, in mL.
         max_ml: Largest volume, in mL.
         compat: ``resector`` draws by that simulator's law, whatever else is said here: always one
-            cavity, filled by fluid; empty for volseg's own.
+            cavity; empty for volseg's own.
+        compat_share: Share of the draws that follow resector's law where ``compat`` is empty.
+        compat_rich: Probability of resector's clot, and of its lesion of white matter, each.
+        compat_smooth: Probability that its texture is blurred, which resector's is not.
     """
 
     modes: Mapping[str, float] = field(default_factory=lambda: dict(MODE_WEIGHTS))
@@ -68,6 +71,9 @@ class Prior:
     min_ml: float = 0.3
     max_ml: float = 142.0
     compat: str = ""
+    compat_share: float = 0.0
+    compat_rich: float = 0.0
+    compat_smooth: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse unknown names and weights that cannot be drawn from."""
@@ -81,11 +87,17 @@ class Prior:
             raise DataError(f"sites are {self.sites!r}; use {', '.join(SITES)}")
         if self.compat not in ("", RESECTOR):
             raise DataError(f"compat is {self.compat!r}; use {RESECTOR!r}, or leave it empty")
+        self._check_shares()
         if not 0 < self.min_ml <= self.max_ml or not 0 <= self.small_share <= 1:
             raise DataError(
                 f"volumes reach from {self.min_ml} to {self.max_ml} mL with a share of"
                 f" {self.small_share} small ones; use 0 < min_ml <= max_ml and a share in 0 to 1"
             )
+
+    def _check_shares(self) -> None:
+        for name in ("compat_share", "compat_rich", "compat_smooth"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise DataError(f"{name} is {getattr(self, name)}; use a probability from 0 to 1")
 
     def draw_mode(self, random: np.random.RandomState, *, has_tumour: bool) -> str:
         """Draw what is done.

@@ -17,6 +17,7 @@ from volseg.transforms.anatomy.maps import Anatomy
 from volseg.transforms.resection.appearance import make_texture, paint, paint_flap
 from volseg.transforms.resection.carve import Carved, carve
 from volseg.transforms.resection.cavity import Cavity
+from volseg.transforms.resection.compat_paint import paint_compat
 from volseg.transforms.resection.contrast import Palette, draw_places, mix_palette
 from volseg.transforms.resection.fields import (
     Fields,
@@ -140,7 +141,10 @@ def resect(
         as_spacing(anatomy.spacing),
     )
     drawn: list[_Drawn] = []
-    if carved is not None:
+    if carved is not None and cavity.compat is not None:
+        drawn.append(paint_compat(result, anatomy, cavity, carved, statistics))
+        mask[0][tuple(map(slice, carved.start, carved.stop))] = carved.mask.to(torch.uint8)
+    elif carved is not None:
         drawn.append(_paint_cavity(scan, anatomy, carved))
     if flap is not None:
         drawn.append(_paint_flap(scan, flap))

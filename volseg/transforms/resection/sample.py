@@ -14,7 +14,7 @@ from torch import Tensor
 from volseg.transforms.anatomy.maps import Anatomy, Side, Tissue
 from volseg.transforms.resection.carve import carve
 from volseg.transforms.resection.cavity import Cavity, Content, Flap, Point, Shift, Solid
-from volseg.transforms.resection.compat import sample_compat
+from volseg.transforms.resection.compat_draw import sample_compat
 from volseg.transforms.resection.plan import ENOUGH, Planner
 from volseg.transforms.resection.prior import Prior
 from volseg.transforms.resection.scout import Scout, as_point, avoid_base
@@ -116,8 +116,8 @@ def sample_cavity(
         What was drawn; not ``is_ok`` if no operation could be planned.
     """
     prior = Prior() if prior is None else prior
-    if prior.compat:
-        return sample_compat(anatomy, random)
+    if prior.compat or (prior.compat_share > 0 and random.uniform() < prior.compat_share):
+        return sample_compat(anatomy, random, prior.compat_rich, prior.compat_smooth)
     if tumour is not None:
         anatomy = mark_tumour(anatomy, tumour)
     scout = Scout.of(anatomy)
