@@ -29,6 +29,9 @@ NOISE_SCALE = 3.0
 SURFACE_POINTS = 2562
 """The mean of the moved surface is taken over so many points, as resector's mesh has."""
 
+SLACK = 0.05
+"""Between these points the surface moves by no more beyond what it does at them."""
+
 OPENING = 3.4
 """Radius in mm of the ball that opens the brain; resector's reaches 3 voxels along each axis. Its
 heads have voxels of 1 mm: what it says in voxels is said in mm here, so that the grid is free."""
@@ -117,11 +120,11 @@ def compat_resectable(anatomy: Anatomy, side: int) -> Tensor:
         mask &= tissue != spared
     if side:
         mask &= (anatomy.side == side) | (anatomy.side == 0)
-    radius, edges = _radius(OPENING, anatomy), anatomy.spacing
-    core = _largest(ndimage.distance_transform_edt(mask.numpy(), edges) > radius)
+    edges, ball = anatomy.spacing, _ball(OPENING, anatomy)
+    core = _largest(ndimage.binary_erosion(mask.numpy(), ball, border_value=1))
     if not core.any():
         return torch.zeros_like(mask)
-    opened = ndimage.distance_transform_edt(~core, edges) <= radius
+    opened = ndimage.binary_dilation(core, ball)
     cube = 2 * np.round((MEDIAN / edges - 1) / 2).astype(int) + 1
     share = ndimage.uniform_filter(opened.astype(np.float32), np.maximum(cube, 1))
     return torch.from_numpy(share > 0.5)
@@ -137,9 +140,7 @@ def compat_core(mask: Tensor, anatomy: Anatomy) -> Tensor:
     Returns:
         What lies deep within, ``(d, h, w)``, bool.
     """
-    padded = np.pad(mask.numpy(), 1)
-    deep = ndimage.distance_transform_edt(padded, anatomy.spacing) > _radius(EROSION, anatomy)
-    return torch.from_numpy(deep[1:-1, 1:-1, 1:-1])
+    return torch.from_numpy(ndimage.binary_erosion(mask.numpy(), _ball(EROSION, anatomy)))
 
 
 def _radius(millimetres: float, anatomy: Anatomy) -> float:
@@ -147,12 +148,19 @@ def _radius(millimetres: float, anatomy: Anatomy) -> float:
     return millimetres + (float(anatomy.spacing.mean()) - 1) / 2
 
 
+def _ball(millimetres: float, anatomy: Anatomy) -> NDArray[np.bool_]:
+    """Voxels whose centres lie in a ball on this grid."""
+    radius, edges = _radius(millimetres, anatomy), anatomy.spacing
+    reach = np.floor(radius / edges).astype(int)
+    offsets = np.indices(tuple(2 * reach + 1)).reshape(3, -1) - reach[:, None]
+    inside: NDArray[np.bool_] = np.linalg.norm(offsets * edges[:, None], axis=0) <= radius
+    return inside.reshape(tuple(2 * reach + 1))
+
+
 def enclose_compat(
     solid: Solid, affine: NDArray[np.float64], shape: Index
 ) -> tuple[Index, Index] | None:
     """Find the box that holds the solid, however its noise moves the surface.
-
-    Noise is at most 1, and so is the mean of the moved surface.
 
     Args:
         solid: As for `compat_solid`.
@@ -162,7 +170,8 @@ def enclose_compat(
     Returns:
         First voxel, and first voxel beyond; `None`: it is empty.
     """
-    largest = 1 + solid.roughness + float(np.linalg.norm(_mean_surface(solid)))
+    mean, _, highest = _surface(solid.roughness, solid.seed)
+    largest = 1 + highest + float(np.linalg.norm(mean))
     inverse = np.linalg.inv(affine)
     centre = inverse[:3, :3] @ np.asarray(solid.centre) + inverse[:3, 3]
     axes = inverse[:3, :3] @ _rotation(solid.angles) * np.asarray(solid.radii)
@@ -189,24 +198,31 @@ def _inside(
     voxels = np.indices(tuple(shape)).reshape(3, -1) + np.asarray(start)[:, None]
     frame = (_rotation(solid.angles) / np.asarray(solid.radii)).T
     offsets = affine[:3, :3] @ voxels + (affine[:3, 3] - np.asarray(solid.centre))[:, None]
-    places = (frame @ offsets).T + _mean_surface(solid)
-    level = np.linalg.norm(places, axis=1)
-    inside: NDArray[np.bool_] = level <= 1 - solid.roughness
-    near = np.flatnonzero(~inside & (level <= 1 + solid.roughness))
-    directions = places[near] / level[near, None]
-    inside[near] = level[near] <= 1 + _noise(solid, directions)
+    mean, lowest, highest = _surface(solid.roughness, solid.seed)
+    places = frame @ offsets + mean[:, None]
+    level = np.sqrt(np.einsum("ij,ij->j", places, places))
+    inside: NDArray[np.bool_] = level <= 1 + lowest
+    near = np.flatnonzero(~inside & (level <= 1 + highest))
+    directions = (places[:, near] / np.maximum(level[near], 1e-9)).T
+    inside[near] = level[near] <= 1 + _noise(solid.roughness, solid.seed, directions)
     return inside.reshape(shape)
 
 
-def _noise(solid: Solid, directions: Floats) -> Floats:
-    return solid.roughness * simplex_noise((directions + solid.seed) / NOISE_SCALE)
+def _noise(roughness: float, seed: int, directions: Floats) -> Floats:
+    return roughness * simplex_noise((directions + seed) / NOISE_SCALE)
 
 
-def _mean_surface(solid: Solid) -> Floats:
-    """Mean of the moved surface of the unit sphere, from which positions are measured, ``(3,)``."""
+@lru_cache(maxsize=16)
+def _surface(roughness: float, seed: int) -> tuple[Floats, float, float]:
+    """Mean of the moved surface of the unit sphere, from which positions are measured, ``(3,)``.
+
+    And how far it is moved at the least and at the most, which spares much noise.
+    """
     directions = _spiral()
-    mean: Floats = (directions * (1 + _noise(solid, directions))[:, None]).mean(axis=0)
-    return mean
+    moved = _noise(roughness, seed, directions)
+    mean: Floats = (directions * (1 + moved)[:, None]).mean(axis=0)
+    slack = SLACK * roughness
+    return mean, float(moved.min()) - slack, float(moved.max()) + slack
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from volseg.transforms.anatomy.maps import Anatomy, Tissue
 from volseg.transforms.resection.carve import Bounds, Carved
-from volseg.transforms.resection.cavity import Cavity, CompatContent
+from volseg.transforms.resection.cavity import Cavity, CompatContent, Solid
 from volseg.transforms.resection.compat import (
     compat_core,
     compat_mask,
@@ -86,8 +86,10 @@ def paint_compat(
     maps = anatomy.to(torch.device("cpu"))
     start, stop = _find_box(maps, cavity, carved)
     box, spacing = maps.crop(start, stop), as_spacing(anatomy.spacing)
-    mask = _paste(carved, start, box)
-    clot = None if content.clot is None else _find_clot(box, cavity, mask)
+    mask = _paste(carved.mask.cpu(), carved.start, start, box)
+    clot = None
+    if content.clot is not None:
+        clot = _paste(_find_clot(maps, content.clot, carved), carved.start, start, box)
     lesion = _find_lesion(box, cavity) if content.has_lesion else None
     weights = [_soften(mask, content.sigmas, spacing)]
     weights += [] if clot is None else [_soften(clot, (CLOT_BLUR,) * 3, spacing)]
@@ -134,12 +136,10 @@ def _find_lesion_box(anatomy: Anatomy, cavity: Cavity) -> Bounds:
     return _index(np.maximum(low, 0)), _index(np.minimum(high, shape))
 
 
-def _find_clot(box: Anatomy, cavity: Cavity, mask: Tensor) -> Tensor | None:
-    """The part of the clot's solid within the cavity's core, ``(d, h, w)``, bool."""
-    if cavity.compat is None or cavity.compat.clot is None:
-        return None
-    clot = compat_mask(cavity.compat.clot, box.affine, compat_core(mask, box))
-    return clot if bool(clot.any()) else None
+def _find_clot(anatomy: Anatomy, solid: Solid, carved: Carved) -> Tensor:
+    """The part of the clot's solid within the cavity's core, on the box of the cavity."""
+    tight = anatomy.crop(carved.start, carved.stop)
+    return compat_mask(solid, tight.affine, compat_core(carved.mask.cpu(), tight))
 
 
 def _find_lesion(box: Anatomy, cavity: Cavity) -> Tensor:
@@ -206,14 +206,12 @@ def _soften(mask: Tensor, sigmas: tuple[float, ...], spacing: Spacing) -> Tensor
     return blur(mask.float(), [each / edge for each, edge in zip(sigmas, spacing, strict=True)])
 
 
-def _paste(carved: Carved, start: Index, box: Anatomy) -> Tensor:
-    """Bring the cavity's mask to a larger box on the CPU."""
-    mask = torch.zeros(tuple(box.tissue.shape), dtype=torch.bool)
-    low = np.subtract(carved.start, start)
-    mask[tuple(slice(a, a + n) for a, n in zip(low, carved.mask.shape, strict=True))] = (
-        carved.mask.cpu()
-    )
-    return mask
+def _paste(mask: Tensor, corner: Index, start: Index, box: Anatomy) -> Tensor:
+    """Bring a mask to a larger box."""
+    whole = torch.zeros(tuple(box.tissue.shape), dtype=torch.bool)
+    low = np.subtract(corner, start)
+    whole[tuple(slice(a, a + n) for a, n in zip(low, mask.shape, strict=True))] = mask
+    return whole
 
 
 def _scale(radii: tuple[float, float, float]) -> tuple[float, float, float]:

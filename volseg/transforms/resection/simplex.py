@@ -64,17 +64,31 @@ def simplex_noise(points: Floats, octaves: int = 4) -> Floats:
 
 def _octave(points: Floats) -> Floats:
     """One octave: the sum over the four corners of the simplex that holds a point."""
-    cell = np.floor(points + points.sum(axis=1, keepdims=True) / 3)
-    from_cell = points - cell + cell.sum(axis=1, keepdims=True) / 6
-    rank = np.argsort(np.argsort(-from_cell, axis=1, kind="stable"), axis=1)
+    cell = np.floor(points + _sum(points)[:, None] / 3)
+    from_cell = points - cell + _sum(cell)[:, None] / 6
+    rank = _rank(from_cell)
     total = np.zeros(len(points))
     for corner in range(4):
         step = rank < corner
         away = from_cell - step + corner / 6
-        weight = np.clip(REACH - np.square(away).sum(axis=1), 0, None) ** 4
+        weight = np.square(np.square(np.maximum(REACH - np.einsum("ij,ij->i", away, away), 0)))
         node = (cell + step).astype(np.int64)
-        total += weight * (_gradients(node) * away).sum(axis=1)
+        total += weight * np.einsum("ij,ij->i", _gradients(node), away)
     return SCALE * total
+
+
+def _sum(points: Floats) -> Floats:
+    """Sum of each row of three; numpy's own is slow on rows so short."""
+    total: Floats = points[:, 0] + points[:, 1] + points[:, 2]
+    return total
+
+
+def _rank(values: Floats) -> NDArray[np.int64]:
+    """Place of each value in its row of three, 0 for the largest; the first of two equals wins."""
+    first, second, third = values.T
+    by_first, by_second, far = first >= second, second >= third, first >= third
+    ranks = [2 - by_first - 1 * far, 1 + by_first - 1 * by_second, 1 * far + by_second]
+    return np.stack(ranks, axis=1)
 
 
 def _gradients(nodes: NDArray[np.int64]) -> Floats:
