@@ -182,10 +182,30 @@ def test_contrasts_and_lesions_are_drawn_as_often_as_asked(prepared, lesion_shar
     assert torch.equal(case["image"], synthesize(labels, drawn, SPACING))
 
 
+def test_heads_are_widened_before_they_become_images_only_on_request(prepared):
+    plain = augmentation(PATCH, SPACING).transforms
+    asked = {"atrophy_share": 1.0, "shares": {"T2": 1.0}, "scheme": "freesurfer"}
+    wide = augmentation(PATCH, SPACING, synthesis=asked).transforms
+    assert [type(each).__name__ for each in wide[1:]] == [type(each).__name__ for each in plain]
+    assert wide[0].prob == 1.0
+    wide[0].set_random_state(seed=2)
+    wide[1].set_random_state(seed=4)
+    case = wide[1](wide[0](prepared[0]))
+    opened = (case["labels"] == 24) & (prepared[0]["labels"] != 24)
+    assert int(opened.sum()) > 50
+    levels = [case["image"][where].median() for where in (opened, case["labels"] == 2)]
+    # On T2 fluid is twice as bright as white matter or more, in what has opened too.
+    assert levels[0] > 1.5 * levels[1] > 0
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"lesions": 1}, "unexpected keyword argument 'lesions'; use shares, lesion_share"),
+        ({"atrophy_share": 2}, "atrophy_share is 2; use a probability"),
+        (
+            {"lesions": 1},
+            "unexpected keyword argument 'lesions'; use shares, lesion_share, atrophy_share",
+        ),
         ({"shares": {"T7": 1.0}}, "contrast 'T7' is not known; use T1, T1c"),
         ({"lesion_share": 2}, "lesion_share is 2; use a probability"),
     ],
@@ -193,6 +213,16 @@ def test_contrasts_and_lesions_are_drawn_as_often_as_asked(prepared, lesion_shar
 def test_a_synthesis_that_is_none_is_refused(asked, said):
     with pytest.raises(DataError, match=said):
         augmentation(PATCH, SPACING, synthesis=asked)
+
+
+def test_a_share_of_the_draws_has_a_cavity_by_resectors_law(prepared):
+    prior = {"modes": {"none": 1.0}, "compat_share": 0.5, "compat_rich": 0.5}
+    draw = augmentation(PATCH, SPACING, prior=prior, focus=1.0)
+    found = 0
+    for seed in range(16):
+        draw.set_random_state(seed=seed)
+        found += bool(draw(prepared[0])["label"].any())
+    assert 2 <= found <= 14  # 16 fair coins, but for one in two thousand
 
 
 def test_a_healthy_draw_has_a_simulated_cavity_and_a_real_one_is_left(prepared):

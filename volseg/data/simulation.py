@@ -287,7 +287,7 @@ def _synthesised(
     spacing: Sequence[float], arguments: Mapping[str, Any] | None
 ) -> list[RandAtrophyd | RandSynthesized]:
     given = {"spacing": _triple(spacing), "scheme": "auto", **(arguments or {})}
-    share = float(given.pop("atrophy_share", 0.0))
+    share = given.pop("atrophy_share", 0.0)
     try:
         image = RandSynthesized(**given)
     except TypeError as error:

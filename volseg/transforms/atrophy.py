@@ -109,8 +109,11 @@ def widen(
     Returns:
         Labels and maps; what was given if there is no label of fluid, or no brain.
     """
-    kinds = {n: look.kind for n, look in read_labels(_present(labels), scheme).items()}
-    fluid = _commonest(labels, [n for n, kind in kinds.items() if kind is Kind.FLUID])
+    counts = torch.bincount(labels.flatten().int()).tolist()
+    present = [number for number, count in enumerate(counts) if count]
+    kinds = {n: look.kind for n, look in read_labels(present, scheme).items()}
+    fluids = [number for number, kind in kinds.items() if kind is Kind.FLUID]
+    fluid = max(fluids, key=counts.__getitem__, default=None)
     box = tight_box(anatomy.depth)
     if fluid is None or box is None:
         return labels, anatomy
@@ -132,44 +135,30 @@ def widen(
     return changed, Anatomy.unstack(maps, anatomy.affine)
 
 
-def _present(labels: Tensor) -> list[int]:
-    counts: Tensor = torch.bincount(labels.flatten().int())
-    return [int(number) for number in counts.nonzero().flatten()]
-
-
-def _commonest(labels: Tensor, numbers: list[int]) -> int | None:
-    counts = torch.bincount(labels.flatten().int())
-    return max(numbers, key=lambda number: int(counts[number]), default=None)
-
-
 def _lay_out(part: Anatomy, atrophy: Atrophy) -> tuple[Tensor, Tensor]:
-    """How far each voxel belongs to the region, 0 to 1, and the way out from the centre.
-
-    Returns:
-        ``(d, h, w)``, and unit vectors in mm along RAS, ``(3, d, h, w)``.
-    """
-    places = _positions(part)
-    hull = part.depth > 0
-    centre = places[:, hull].mean(dim=1)
-    offsets = places - centre[:, None, None, None]
-    radius = offsets.norm(dim=0).clamp_(min=1.0)
-    outward = offsets / radius
-    aim = torch.tensor(atrophy.direction)
-    across = outward[0].abs() * aim[0].abs() if atrophy.is_even else outward[0] * aim[0]
-    cosine = (across + outward[1] * aim[1] + outward[2] * aim[2]).clamp_(-1, 1)
-    fall = torch.deg2rad(torch.tensor(atrophy.spread))
-    weight = torch.exp(-0.5 * (torch.arccos(cosine) / fall) ** 2)
+    """How far each voxel belongs to the region, 0 to 1, and the way out from the centre, RAS."""
+    offsets = _offsets(part)
+    outward = offsets / offsets.square().sum(dim=0).sqrt_().clamp_(min=1.0)
+    first, second, third = atrophy.direction
+    across = outward[0].abs() * abs(first) if atrophy.is_even else outward[0] * first
+    cosine = across.add_(outward[1], alpha=second).add_(outward[2], alpha=third)
+    weight = cosine.sub_(1).div_(np.deg2rad(atrophy.spread) ** 2).exp_()
     height = outward[2] + FRONT * outward[1].clamp(min=0)
     height = ((height - BELOW[0]) / (BELOW[1] - BELOW[0])).clamp_(0, 1)
     noise = _noise(part, WAVELENGTH, atrophy.seed)
     return weight * height * (1 + 0.3 * noise).clamp_(0.2, 1.3) / 1.3, outward
 
 
-def _positions(part: Anatomy) -> Tensor:
-    """RAS mm of each voxel, ``(3, d, h, w)``."""
+def _offsets(part: Anatomy) -> Tensor:
+    """From the centre of the hull to each voxel, RAS mm, ``(3, d, h, w)``."""
+    hull, lines = part.depth > 0, []
+    for axis, size in enumerate(hull.shape):
+        counts = hull.sum(dim=tuple(each for each in range(3) if each != axis)).float()
+        places = torch.arange(float(size))
+        lines.append(places - (counts * places).sum() / counts.sum())
     linear = torch.from_numpy(part.affine[:3, :3]).float()
-    lines = torch.meshgrid(*[torch.arange(float(n)) for n in part.depth.shape], indexing="ij")
-    return torch.tensordot(linear, torch.stack(lines), dims=([1], [0]))
+    grid = torch.meshgrid(*lines, indexing="ij")
+    return torch.stack([sum(row[k] * grid[k] for k in range(3)) for row in linear])
 
 
 def _noise(part: Anatomy, wavelength: float, seed: int) -> Tensor:
@@ -184,7 +173,8 @@ def _displacement(part: Anatomy, weight: Tensor, outward: Tensor, atrophy: Atrop
     depth = part.depth * DEPTH_STEP
     length = atrophy.gap * weight * torch.exp(-depth / (FADING * max(atrophy.gap, 1.0)))
     inverse = torch.from_numpy(np.linalg.inv(part.affine[:3, :3])).float()
-    return torch.tensordot(inverse, length * outward, dims=([1], [0]))
+    field: Tensor = torch.tensordot(inverse, length * outward, dims=([1], [0]))
+    return field
 
 
 def _read(stack: Tensor, field: Tensor) -> Tensor:
@@ -194,13 +184,17 @@ def _read(stack: Tensor, field: Tensor) -> Tensor:
         view = [-1 if each == axis else 1 for each in range(3)]
         place = torch.arange(size).view(view) + field[axis].round().long()
         indices = indices * size + place.clamp_(0, size - 1)
-    return stack.flatten(1)[:, indices.flatten()].view(stack.shape)
+    moved: Tensor = stack.flatten(1)[:, indices.flatten()].view(stack.shape)
+    return moved
 
 
 def _widen_furrows(
     moved: Tensor, kinds: Mapping[int, Kind], weight: Tensor, atrophy: Atrophy, part: Anatomy
 ) -> Tensor:
     """Mark the cortex along the furrows that is lost, as many voxels deep as make up the width."""
+    layers = round(atrophy.furrows / float(part.spacing.mean()))
+    if layers == 0:
+        return torch.zeros_like(part.depth, dtype=torch.bool)
     table = torch.zeros((2, max(kinds) + 1), dtype=torch.bool)
     for number, kind in kinds.items():
         table[:, number] = torch.tensor([kind is Kind.FLUID, kind is Kind.GREY])
@@ -210,10 +204,11 @@ def _widen_furrows(
     level = float(torch.special.ndtri(torch.tensor(1 - min(max(atrophy.share, 1e-3), 0.999))))
     grey &= (noise > level) & (weight > 0.2)
     grown = fluid
-    for _ in range(round(atrophy.furrows / float(part.spacing.mean()))):
+    for _ in range(layers):
         near = functional.max_pool3d(grown[None, None].float(), 3, stride=1, padding=1)[0, 0] > 0
         grown = grown | (near & grey)
-    return grown & ~fluid
+    lost: Tensor = grown & ~fluid
+    return lost
 
 
 class RandAtrophyd(RandomizableTransform):
@@ -224,6 +219,9 @@ class RandAtrophyd(RandomizableTransform):
     Args:
         prob: Probability of it.
         scheme: What the labels' numbers mean, as in `read_labels`.
+
+    Raises:
+        DataError: If the probability is none.
     """
 
     def __init__(self, prob: float = 0.25, scheme: str = "auto") -> None:
