@@ -9,12 +9,19 @@ from tests.transforms.resection.elsewhere import DEVICE, Elsewhere, send
 from tests.transforms.resection.test_resect import FLAP, FULL, HEAD, IMAGE, cavity_of
 from volseg.errors import DataError
 from volseg.transforms.resection.batch import resect_batch
-from volseg.transforms.resection.cavity import Cavity, Shift
+from volseg.transforms.resection.cavity import RESECTOR, Cavity, CompatContent, Shift
 from volseg.transforms.resection.resect import resect
 from volseg.transforms.resection.statistics import measure_statistics
 
 RICH = cavity_of(FULL, shift=Shift(collapse=2.0, sag=3.0), flap=FLAP)
 CUT = replace(RICH, solids=(replace(RICH.solids[0], lobe=1, corridor=3.0, tissue=6),))
+COMPAT = replace(
+    cavity_of(FULL),
+    side=1,
+    solids=(replace(RICH.solids[0], roughness=1.0, law=RESECTOR),),
+    compat=CompatContent((0.7, 0.6, 0.9), has_lesion=True, smoothing=0.5),
+)
+COMPAT = replace(COMPAT, compat=replace(COMPAT.compat, clot=COMPAT.solids[0]))
 CAVITIES = (RICH, cavity_of(volume=6.0), Cavity())
 IMAGES = torch.stack([torch.cat([IMAGE, 200 - IMAGE]), torch.cat([0.5 * IMAGE, 90 + IMAGE])])
 CONTRASTS = (("T1", "T2"), ("T1", "unknown"))
@@ -28,7 +35,7 @@ def test_the_other_device_meets_no_tensor_of_the_cpu():
             there + torch.ones(3)
 
 
-@pytest.mark.parametrize("cavity", [RICH, CUT], ids=["free", "in a lobe"])
+@pytest.mark.parametrize("cavity", [RICH, CUT, COMPAT], ids=["free", "in a lobe", "compat"])
 def test_a_resection_runs_on_the_device_of_its_image(cavity):
     here = resect(IMAGE, HEAD, cavity, ["T1"])
     with Elsewhere():

@@ -80,12 +80,12 @@ def _draw_content(
 ) -> CompatContent:
     """Draw what fills and surrounds it; a clot needs a cavity that has a core."""
     blur, rich, smooth = given
-    second, third = random.uniform(*BLURS, 2)
+    sigmas = np.append(blur, random.uniform(*BLURS, 2))
     has_lesion, has_clot, is_smooth = random.uniform(size=3) < (rich, rich, smooth)
     percentile, place = random.uniform(*PERCENTILES), random.uniform()
     smoothing = random.uniform(*SMOOTHINGS)
     return CompatContent(
-        sigmas=as_point([blur, second, third]),
+        sigmas=as_point(sigmas),
         has_lesion=bool(has_lesion),
         clot=_draw_clot(anatomy, side, solid, place) if has_clot else None,
         percentile=percentile,

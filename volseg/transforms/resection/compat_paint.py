@@ -7,7 +7,6 @@ over the cavity's solid of three times its size and blurred over 10 mm. resector
 noise for a head; here every draw has its own.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +26,7 @@ from volseg.transforms.resection.compat import (
 from volseg.transforms.resection.filters import as_spacing, blur, convolve, gaussian
 from volseg.transforms.resection.level import tight_box
 from volseg.transforms.resection.solid import Index
-from volseg.transforms.resection.statistics import MINIMUM_VOXELS, Level, TissueStatistics, erode
+from volseg.transforms.resection.statistics import MINIMUM_VOXELS, Level, erode, measure_statistics
 from volseg.transforms.resection.streams import TEXTURE, open_stream
 from volseg.transforms.resection.thinning import refine, strides
 from volseg.types import Spacing
@@ -53,7 +52,7 @@ CLOT_BLUR = 0.5
 BINS = 32
 """The ventricles' intensities are counted in so many bins."""
 
-SAMPLES = 200_000
+SAMPLES = 50_000
 """A percentile of so many voxels is as good as one of millions."""
 
 SPILL = 6.0
@@ -64,11 +63,7 @@ COMPAT = 3
 
 
 def paint_compat(
-    image: Tensor,
-    anatomy: Anatomy,
-    cavity: Cavity,
-    carved: Carved,
-    statistics: Sequence[TissueStatistics],
+    image: Tensor, anatomy: Anatomy, cavity: Cavity, carved: Carved
 ) -> tuple[Bounds, dict[str, Tensor]]:
     """Paint into an image.
 
@@ -77,7 +72,6 @@ def paint_compat(
         anatomy: The maps of the head, on the image's device.
         cavity: What was drawn, with its ``compat``.
         carved: The cavity's mask.
-        statistics: Of each channel, for heads without ventricles.
 
     Returns:
         The box that was painted, and in it the layers ``clot`` and ``gliosis``, those there are.
@@ -94,8 +88,8 @@ def paint_compat(
     weights = [_soften(mask, content.sigmas, spacing)]
     weights += [] if clot is None else [_soften(clot, (CLOT_BLUR,) * 3, spacing)]
     (z, y, x), (deep, high, wide) = start, stop
-    for index, (channel, scale) in enumerate(zip(image, statistics, strict=True)):
-        median, spread = _measure_fluid(channel, anatomy, scale)
+    for index, channel in enumerate(image):
+        median, spread = _measure_fluid(channel, anatomy)
         levels = [median, _percentile(channel, content.percentile)]
         noise = spread * _draw_noise(box, content.smoothing, cavity.seed, index).to(image.device)
         crop = channel[z:deep, y:high, x:wide]
@@ -162,10 +156,11 @@ def _find_lesion(box: Anatomy, cavity: Cavity) -> Tensor:
     return refine(far[None], cut.shape, steps)[0] * spared
 
 
-def _measure_fluid(channel: Tensor, anatomy: Anatomy, scale: TissueStatistics) -> Level:
+def _measure_fluid(channel: Tensor, anatomy: Anatomy) -> Level:
     """Mean and spread of the ventricles: the fullest bin, and the spread of what lies below it."""
     box = tight_box(anatomy.tissue == Tissue.VENTRICLE)
     if box is None:
+        scale = measure_statistics(channel, anatomy)
         return scale.fluid[0], scale.noise
     mask, values = anatomy.tissue[box[1]] == Tissue.VENTRICLE, channel[box[1]].float()
     core = erode(mask)

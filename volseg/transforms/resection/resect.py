@@ -127,6 +127,9 @@ def resect(
     flap = make_flap(anatomy, cavity.flap, cavity.seed) if cavity.is_ok and cavity.flap else None
     if carved is None and flap is None:
         return Resected(result, mask)
+    if carved is not None and cavity.compat is not None:
+        mask[0][tuple(map(slice, carved.start, carved.stop))] = carved.mask.to(torch.uint8)
+        return Resected(result, mask, *paint_compat(result, anatomy, cavity, carved))
     if statistics is None:
         statistics = [measure_statistics(channel, anatomy) for channel in image]
     places = draw_places(cavity.seed)
@@ -141,10 +144,7 @@ def resect(
         as_spacing(anatomy.spacing),
     )
     drawn: list[_Drawn] = []
-    if carved is not None and cavity.compat is not None:
-        drawn.append(paint_compat(result, anatomy, cavity, carved, statistics))
-        mask[0][tuple(map(slice, carved.start, carved.stop))] = carved.mask.to(torch.uint8)
-    elif carved is not None:
+    if carved is not None:
         drawn.append(_paint_cavity(scan, anatomy, carved))
     if flap is not None:
         drawn.append(_paint_flap(scan, flap))
