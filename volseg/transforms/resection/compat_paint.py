@@ -139,7 +139,8 @@ def _find_clot(anatomy: Anatomy, solid: Solid, carved: Carved) -> Tensor:
 def _find_lesion(box: Anatomy, cavity: Cavity) -> Tensor:
     """Share of each voxel that turns to fluid, ``(d, h, w)``.
 
-    As resector marks what is cut or else grey, but not both, cortex that its smoothing leaves out
+    The solid is blurred whole, and only then cut, as the cases that resector made show. As it
+    marks what is cut or else grey, but not both, cortex that its smoothing leaves out
     of what can be cut turns to fluid too.
     """
     cut = compat_resectable(box, cavity.side)
@@ -150,8 +151,7 @@ def _find_lesion(box: Anatomy, cavity: Cavity) -> Tensor:
     coarse = box.every(steps)
     solid = replace(cavity.solids[0], radii=_scale(cavity.solids[0].radii))
     solid_mask = compat_solid(solid, coarse.affine, _index(coarse.tissue.shape))
-    whole = solid_mask & cut[tuple(slice(None, None, step) for step in steps)]
-    far = _soften(whole, (LESION_BLUR,) * 3, as_spacing(coarse.spacing))
+    far = _soften(solid_mask, (LESION_BLUR,) * 3, as_spacing(coarse.spacing))
     spared = _soften(cut ^ grey, (SPARING_BLUR,) * 3, as_spacing(box.spacing))
     return refine(far[None], cut.shape, steps)[0] * spared
 
