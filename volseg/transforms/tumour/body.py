@@ -91,4 +91,4 @@ def air_threshold(values: Tensor) -> float:
     middle = values[(values >= darker) & (values < brighter)]
     if not len(middle) or float(dark.mean()) - zero > AIR * (float(middle.mean()) - zero):
         return low - 1.0
-    return darker
+    return float(darker)
