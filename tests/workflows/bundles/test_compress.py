@@ -98,6 +98,18 @@ def test_dice_is_that_of_each_network_s_own_masks(root, tmp_path):
     assert made.dense.dice["anterior"].cases == 3
 
 
+def test_dice_on_no_case_or_on_other_classes_is_refused(root, tmp_path):
+    write_dataset(tmp_path / "data")
+    with pytest.raises(DataError, match="Dice is asked for on 0 cases; use 1 or more"):
+        unseen_cases(Bundle(root), tmp_path / "data", 0)
+    listed = tmp_path / "data" / "dataset.json"
+    content = json.loads(listed.read_text())
+    content["labels"] = {"0": "background", "1": "posterior", "2": "anterior"}
+    listed.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="calls label 1 'posterior', but the bundle takes it"):
+        unseen_cases(Bundle(root), tmp_path / "data", None)
+
+
 def test_a_network_of_the_ranks_is_met_and_loads_from_both_files(root, tmp_path):
     network = Predictor.from_bundle(Bundle(root)).network
     method = Tucker()

@@ -14,6 +14,7 @@ from torch import nn
 
 from volseg.bundle import Bundle
 from volseg.data.cases import Case, find_cases
+from volseg.data.label_names import require_same_names
 from volseg.errors import DataError
 from volseg.evaluation.intervals import Interval, mean_intervals
 from volseg.evaluation.metrics import dice
@@ -86,8 +87,14 @@ def unseen_cases(bundle: Bundle, data: str | Path, most: int | None) -> list[Cas
         The cases; all labelled ones if the bundle's split is of other data.
 
     Raises:
-        DataError: If no case has a label.
+        DataError: If no case has a label, none is asked for, or the names of the data set's labels
+            say that they are other classes.
     """
+    if most is not None and most < 1:
+        raise DataError(f"Dice is asked for on {most} cases; use 1 or more")
+    classes = bundle.classes()
+    same = {str(value): value for value in classes}
+    require_same_names(data, same, [classes.get(value, "") for value in range(max(classes) + 1)])
     channels = bundle.raw_config("inference").get("channels", ())
     cases = [case for case in find_cases(data, None, channels) if case.label is not None]
     if not cases:
