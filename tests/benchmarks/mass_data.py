@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 nib.save(values, path)
             rows.append(row(name, *paths, case.name, args.output))
+    if not rows:
+        parser.error(f"{args.data} holds no labelled case; give one with real tumours")
     with (args.output / "cases.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
