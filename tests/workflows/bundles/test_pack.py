@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from zipfile import ZipFile
 
 import pytest
@@ -15,6 +16,13 @@ from tests.workflows.bundles.conftest import NAME, edit
 from volseg.bundle import Bundle
 from volseg.cli.main import main
 from volseg.errors import BundleError, DataError
+from volseg.networks.opening import read_card
+from volseg.networks.weights import (
+    build_network,
+    load_segmenter,
+    save_weights,
+    segmenter_parts,
+)
 from volseg.workflows.bundles.check import check_bundle
 from volseg.workflows.bundles.large_files import hash_of
 from volseg.workflows.bundles.pack import pack_bundle
@@ -50,6 +58,20 @@ def test_folder_and_zip_hold_the_bundle_the_card_and_the_hashes(root, tmp_path, 
     for entry in listed:
         assert entry["hash_val"] == hash_of(root / entry["path"])
         assert entry["url"] == f"https://huggingface.co/ada/hippo/resolve/main/{entry['path']}"
+
+
+def test_the_licence_is_that_of_the_weights_where_their_card_names_one(root, tmp_path):
+    weights = root / "models" / "model.safetensors"
+    card = read_card(weights)
+    network = build_network(card)
+    load_segmenter(network, weights)
+    card = replace(card, data={**card.data, "licence": "CC BY-NC-SA 3.0 CH"})
+    save_weights(weights, segmenter_parts(network), card)
+    packed = pack_bundle(root, tmp_path / "out")
+    head, _ = front_matter((packed.folder / "README.md").read_text())
+    assert head["license"] == "other"
+    assert head["license_name"] == "cc-by-nc-sa-3.0-ch"
+    assert (packed.folder / head["license_link"]).is_file()
 
 
 def test_the_same_bundle_gives_the_same_bytes_wherever_and_whenever(root, tmp_path):

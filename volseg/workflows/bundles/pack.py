@@ -17,6 +17,7 @@ import yaml
 
 from volseg.bundle import Bundle
 from volseg.errors import BundleError, DataError
+from volseg.networks.opening import read_card
 from volseg.workflows.bundles.check import check_bundle
 from volseg.workflows.bundles.files import is_packed
 from volseg.workflows.bundles.finding import Finding
@@ -36,6 +37,9 @@ ATTRIBUTES = "".join(
 
 LICENCES = {"Apache License": "apache-2.0", "MIT License": "mit"}
 """How Hugging Face calls a licence, by its first words."""
+
+UNSTATED = "not stated"
+"""What the card of weights says where nobody has named the licence of their data."""
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first moment that a zip file knows; the real one would make every file another."""
@@ -158,13 +162,10 @@ def _fill(bundle: Bundle, target: Path, repository: str) -> list[str]:
 def _card(bundle: Bundle, weights: Sequence[str]) -> str:
     """Write the model card: what Hugging Face reads, then what people read."""
     metadata = bundle.metadata
-    licence = (bundle.root / "LICENSE").read_text(encoding="utf-8")
-    names = [name for words, name in LICENCES.items() if words in licence[:400]]
     segments = len(metadata["network_data_format"]["outputs"]["pred"].get("channel_def", {})) > 1
     head = {
         "library_name": "monai",
-        "license": names[0] if names else "other",
-        **({} if names else {"license_name": "see-license", "license_link": "LICENSE"}),
+        **_licence(bundle),
         "pipeline_tag": "image-segmentation" if segments else "image-feature-extraction",
         "tags": ["monai", "medical", "volseg", "3d", *(["segmentation"] if segments else [])],
     }
@@ -173,6 +174,20 @@ def _card(bundle: Bundle, weights: Sequence[str]) -> str:
     if not weights:
         text += "\n## Weights\n\nNone: train it before use.\n"
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{text}"
+
+
+def _licence(bundle: Bundle) -> dict[str, str]:
+    """Say what licence the whole has: that of the weights' data, where their card names one."""
+    weights = bundle.root / "models" / "model.safetensors"
+    stated = read_card(weights).data.get("licence", UNSTATED) if weights.is_file() else UNSTATED
+    if stated != UNSTATED:
+        name = re.sub(r"[^a-z0-9.]+", "-", str(stated).lower()).strip("-")
+        return {"license": "other", "license_name": name, "license_link": "docs/data_license.txt"}
+    licence = (bundle.root / "LICENSE").read_text(encoding="utf-8")
+    names = [name for words, name in LICENCES.items() if words in licence[:400]]
+    if names:
+        return {"license": names[0]}
+    return {"license": "other", "license_name": "see-license", "license_link": "LICENSE"}
 
 
 def _zip(folder: Path, names: Sequence[str], path: Path) -> None:
