@@ -201,3 +201,14 @@ def test_an_option_of_several_values_that_is_given_twice_keeps_all_of_them():
     given = ["evaluate", "a", "b", "--relabel", "3=1", "--relabel", "4=3", "2=2"]
     assert make_parser().parse_args(given).relabel == [(3, 1), (4, 3), (2, 2)]
     assert make_parser().parse_args(["evaluate", "a", "b"]).relabel == []
+
+
+def test_the_package_is_the_command(repository):
+    def run(argument):
+        command = [sys.executable, "-m", "volseg", argument]
+        return subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+
+    said, wrong = run("--version"), run("nothing")
+    assert (said.returncode, said.stdout) == (0, f"volseg {__version__}\n")
+    assert wrong.returncode == 2
+    assert "invalid choice: 'nothing'" in wrong.stderr

@@ -57,6 +57,11 @@ class TestClasses:
         assert found.scores["balanced accuracy"].mean == pytest.approx((1 + 1 + 0.5) / 3)
         assert "missed: d: no prediction" in found.table()
 
+    def test_a_class_that_does_not_occur_has_no_curve(self):
+        labels = {"a": "0", "b": "0", "c": "1"}
+        found = evaluate_classes(one_hot(labels), labels, CLASSES)
+        assert found.to_json()["roc"]["sensitivity"] == {"0": [1.0] * 11, "1": [1.0] * 11}
+
     def test_kappa_is_for_numbers_alone(self):
         labels = {"a": "x", "b": "y"}
         found = evaluate_classes({"a": [1, 0], "b": [0, 1]}, labels, ["x", "y"])

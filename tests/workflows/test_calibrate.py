@@ -97,6 +97,9 @@ def test_the_least_sure_case_comes_first_and_the_table_is_a_source_of_cases(fold
 def test_the_page_shows_the_least_sure_and_the_figures_of_the_json(folder):
     found = review(folder / "masks", folder / "r.csv")
     said = json.loads((folder / "r.json").read_text())
+    run = said.pop("run")
+    assert run["settings"] == {"masks": str(folder / "masks"), "top": None}
+    assert len({each["sha256"] for each in run["inputs"]}) == 4
     assert said == json.loads(json.dumps(found.to_json()))
     assert sum(said["histogram"]["counts"]) == 4
     page = read_page(folder / "r.html")

@@ -1,6 +1,7 @@
 """Grading masks, and judging predicted grades, from the command line."""
 
 import csv
+import hashlib
 import json
 
 import nibabel as nib
@@ -9,6 +10,7 @@ import pytest
 
 from tests.bundles.synthetic import write_dataset
 from tests.workflows.reading import read_page
+from volseg import __version__
 from volseg.cli.main import main
 from volseg.errors import DataError
 from volseg.workflows.finetune import label_table
@@ -51,6 +53,11 @@ def test_volumes_or_shares_are_graded_by_thresholds_or_quantiles(masks, tmp_path
 def test_the_page_shows_the_cases_on_the_edge_and_the_figures_of_the_json(masks, tmp_path):
     found = grade(masks, tmp_path / "a.csv", Scale([2], thresholds=[2.4, 5.2]))
     said = json.loads((tmp_path / "a.json").read_text())
+    run = said.pop("run")
+    assert run["settings"]["thresholds"] == [2.4, 5.2]
+    digests = [hashlib.sha256((masks / f"m{n}.nii.gz").read_bytes()).hexdigest() for n in range(6)]
+    assert [each["sha256"] for each in run["inputs"]] == digests
+    assert run["versions"]["volseg"] == __version__
     assert said == json.loads(json.dumps(found.to_json()))
     assert sum(said["histogram"]["counts"]) == 6
     page = read_page(tmp_path / "a.html")
@@ -117,9 +124,16 @@ def test_predicted_grades_are_judged_by_evaluate(tmp_path, capsys):
     assert found["scores"]["AUC"]["mean"] == 0.75
     assert found["scores"]["quadratic kappa"]["mean"] == pytest.approx(0.5)
     assert found["confusion"] == [[2, 0], [1, 1]]
+    # by falling p 1: c is right, b a false alarm, d right, a a false alarm; alike by p 0
+    half = [0.5] * 5 + [1.0] * 6
+    assert found["roc"]["sensitivity"] == {"0": half, "1": half}
+    assert found["roc"]["false_positive_rate"][5] == 0.5
     report = ["--output", str(tmp_path / "report")]
     assert main([*command, *report, "--json"]) == 0
-    assert json.loads((tmp_path / "report" / "results.json").read_text()) == found
+    kept = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert kept.pop("run")["settings"]["references"] == str(tmp_path / "labels.csv")
+    assert kept == found
+    assert read_page(tmp_path / "report" / "report.html").charts == 2
     page = (tmp_path / "report" / "report.html").read_text()
     assert page.index("<svg") < page.index("<table")  # pictures first
     assert "<td>1</td><td>1</td>" in page  # the confusion's second row

@@ -102,8 +102,8 @@ def _end(args: argparse.Namespace, found: Any, sections_of: Callable[[Any], Sequ
     if args.output is not None:
         from volseg.workflows.evaluate_report import write_report
 
-        facts = {"Predictions": str(args.predictions), "References": str(args.references)}
-        write_report(args.output, found, sections_of(found), facts)
+        settings = {name: value for name, value in vars(args).items() if name != "run"}
+        write_report(args.output, found, sections_of(found), settings)
     return report(args, found, found.table(), is_good=found.is_complete)
 
 

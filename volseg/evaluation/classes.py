@@ -1,12 +1,13 @@
-"""Score predicted classes or grades: accuracy, area under the curve and kappa, with intervals."""
+"""Score predicted classes or grades: accuracy, ROC and kappa, with intervals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
 
 from volseg.errors import DataError
 from volseg.evaluation.intervals import Interval
@@ -16,6 +17,9 @@ from volseg.evaluation.probing.scores import (
     balanced_accuracy,
     quadratic_kappa,
 )
+
+FALSE_ALARMS = tuple(number / 10 for number in range(11))
+"""Shares of the other classes taken for a class at which sensitivity is given."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class ClassReport:
         confusion: Rows are true, columns predicted.
         missed: Cases without a prediction: they count as wrong.
         unmatched: Predictions without a label: they count nowhere.
+        curves: Sensitivity of each class against all others at `FALSE_ALARMS`; a class that does
+            not occur, or alone, has none.
     """
 
     classes: Sequence[str]
@@ -35,6 +41,7 @@ class ClassReport:
     confusion: NDArray[np.int64]
     missed: Sequence[str] = ()
     unmatched: Sequence[str] = ()
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -62,6 +69,10 @@ class ClassReport:
             "confusion": self.confusion.tolist(),
             "missed": list(self.missed),
             "unmatched": list(self.unmatched),
+            "roc": {
+                "false_positive_rate": list(FALSE_ALARMS),
+                "sensitivity": {name: list(curve) for name, curve in self.curves.items()},
+            },
         }
 
 
@@ -114,7 +125,21 @@ def evaluate_classes(
     confusion = np.zeros((len(classes),) * 2, np.int64)
     np.add.at(confusion, (truth, table.argmax(1)), 1)
     unmatched = [name for name in chances if name not in labels]
-    return ClassReport(classes, scores, confusion, missed, unmatched)
+    curves = _curves(truth, table, classes)
+    return ClassReport(classes, scores, confusion, missed, unmatched, curves)
+
+
+def _curves(
+    truth: NDArray[np.int64], table: NDArray[np.floating], classes: Sequence[str]
+) -> dict[str, list[float]]:
+    """Read each class's ROC where there are so many false alarms."""
+    curves = {}
+    for number, name in enumerate(classes):
+        is_class = truth == number
+        if is_class.any() and not is_class.all():
+            alarms, found, _ = roc_curve(is_class, table[:, number])
+            curves[name] = np.interp(FALSE_ALARMS, alarms, found).tolist()
+    return curves
 
 
 def _worst(place: int, count: int) -> list[float]:

@@ -12,6 +12,7 @@ from volseg.evaluation.intervals import Interval
 from volseg.evaluation.lesions import RATES
 from volseg.evaluation.report import Report
 from volseg.inference.work_list import require_writable
+from volseg.workflows.beside import Run
 from volseg.workflows.box_evaluate import BoxReport
 from volseg.workflows.charts import Panel, Point, draw_panels
 from volseg.workflows.lesions import LesionReport
@@ -32,6 +33,7 @@ FROC = (
     " order of their scores. The curve ends where there are no more false positives."
 )
 CLASSES = "Each score with its 95 % interval over groups."
+ROC = "Sensitivity for each class against the share of the other classes that is taken for it."
 
 
 def require_free(folder: Path, *, overwrite: bool) -> None:
@@ -49,18 +51,20 @@ def require_free(folder: Path, *, overwrite: bool) -> None:
 
 
 def write_report(
-    folder: Path, result: Any, sections: Sequence[str], facts: Mapping[str, str]
+    folder: Path, result: Any, sections: Sequence[str], settings: Mapping[str, Any]
 ) -> None:
-    """Write ``report.html`` and ``results.json``.
+    """Write ``report.html`` and ``results.json``, with what was run.
 
     Args:
         folder: Where to; it is made if it is not there.
         result: Has ``to_json()``.
         sections: HTML of the parts of the page.
-        facts: What holds for all of it, by name.
+        settings: Arguments, as plain values; ``predictions`` and ``references`` head the page.
     """
     require_writable(folder)
-    write_record(folder / RESULTS, result.to_json())
+    run = Run("evaluate", settings, [])
+    write_record(folder / RESULTS, {**result.to_json(), "run": run.to_json()})
+    facts = {name.capitalize(): str(settings[name]) for name in ("predictions", "references")}
     write_result_page(folder / PAGE, "volseg evaluate", facts, sections)
 
 
@@ -156,7 +160,7 @@ def box_sections(report: BoxReport) -> list[str]:
 
 
 def class_sections(report: "ClassReport") -> list[str]:
-    """Draw the scores of classes or grades, and tabulate the confusion.
+    """Draw the scores of classes or grades and their ROC, and tabulate the confusion.
 
     Args:
         report: What was found.
@@ -173,8 +177,13 @@ def class_sections(report: "ClassReport") -> list[str]:
     for name, row in zip(report.classes, report.confusion.tolist(), strict=True):
         confusion.append([name, *map(str, row)])
     missed = f"No prediction: {', '.join(report.missed)}." if report.missed else ""
+    roc = report.to_json()["roc"]
+    ticks = [f"{rate:g}" for rate in roc["false_positive_rate"]]
+    curves = [[Point(share, nan, nan) for share in each] for each in roc["sensitivity"].values()]
+    chart = draw_panels([Panel("sensitivity", "1 - specificity", ticks, curves)], [*report.curves])
     return [
         write_section("Scores", CLASSES, draw_panels([panel], ["score"]), write_table(rows)),
+        *([write_section("ROC", ROC, chart)] if curves else []),
         write_section(
             "Confusion", f"Rows are true, columns predicted. {missed}", write_table(confusion)
         ),

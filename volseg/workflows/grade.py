@@ -21,11 +21,13 @@ class Masks:
     """What is graded.
 
     Args:
+        source: Where they were found.
         files: The mask of each case.
         images: The image of each case, if it is known.
         groups: Whom each case is of, if that is known.
     """
 
+    source: Path
     files: Mapping[str, Path]
     images: Mapping[str, Path]
     groups: Mapping[str, str]
@@ -183,16 +185,17 @@ def _find_masks(source: Path) -> Masks:
     groups = {case.name: case.group for case in cases if case.group}
     if labelled:
         images = {case.name: case.images[0] for case in cases if case.images}
-        return Masks(labelled, images, groups)
+        return Masks(source, labelled, images, groups)
     files = [image for case in cases for image in case.images if image.name.endswith(ENDINGS)]
     root = source if source.is_dir() else source.parent
-    return Masks({stem(path.relative_to(root)): path for path in files}, {}, groups)
+    named = {stem(path.relative_to(root)): path for path in files}
+    return Masks(source, named, {}, groups)
 
 
 def _write_page(result: GradeResult, masks: Masks, scale: Scale) -> None:
     from volseg.workflows.grade_report import write_report
 
-    write_report(result, masks, scale.lesion)
+    write_report(result, masks, scale)
 
 
 def _write(

@@ -1,12 +1,12 @@
 """The page of a grading: how the loads are spread, and the cases on the edge between grades."""
 
-from collections.abc import Collection
+from dataclasses import asdict
 from math import isfinite
 
 from volseg.workflows.bars import bars
-from volseg.workflows.beside import write_beside
+from volseg.workflows.beside import Run, write_beside
 from volseg.workflows.charts import draw_panels
-from volseg.workflows.grade import GradeResult, Masks
+from volseg.workflows.grade import GradeResult, Masks, Scale
 from volseg.workflows.pages import write_section, write_table
 from volseg.workflows.slices import draw_mask
 
@@ -19,13 +19,13 @@ NEAR = (
 )
 
 
-def write_report(result: GradeResult, masks: Masks, lesion: Collection[int] | None) -> None:
+def write_report(result: GradeResult, masks: Masks, scale: Scale) -> None:
     """Write the page and the figures beside the table.
 
     Args:
         result: What was found.
         masks: The files that were graded.
-        lesion: Label values that are lesion; `None`: all but 0.
+        scale: What was measured, and where grades begin.
     """
     name = "share of the organ" if result.is_share else "mL"
     edges = ", ".join(f"{edge:.4g}" for edge in result.thresholds)
@@ -34,7 +34,9 @@ def write_report(result: GradeResult, masks: Masks, lesion: Collection[int] | No
         facts["Failed"] = ", ".join(result.failures)
     nearest = sorted(result.loads, key=lambda case: (result.gap(case), case))[:SHOWN]
     strips = [
-        draw_mask(_said(result, case, name), masks.files[case], masks.images.get(case), lesion)
+        draw_mask(
+            _said(result, case, name), masks.files[case], masks.images.get(case), scale.lesion
+        )
         for case in nearest
     ]
     sections = [
@@ -42,7 +44,9 @@ def write_report(result: GradeResult, masks: Masks, lesion: Collection[int] | No
         write_section("On the edge", NEAR, *strips),
         write_section("Cases", "By what is graded.", write_table(_cases(result))),
     ]
-    write_beside(result.output, "volseg grade", result, facts, sections)
+    settings = {"masks": str(masks.source), **asdict(scale)}
+    run = Run("grade", settings, list(masks.files.values()))
+    write_beside(result.output, run, result, facts, sections)
 
 
 def _draw(result: GradeResult, name: str) -> str:

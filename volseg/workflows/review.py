@@ -133,7 +133,7 @@ def review(
     cases.sort(key=lambda case: (-case.uncertainty, case.name))
     _write(table, cases[:top])
     result = ReviewResult(cases[:top], failures, table)
-    _write_page(result)
+    _write_page(result, folder, top)
     return result
 
 
@@ -206,7 +206,7 @@ def _write(table: Path, cases: Sequence[Unsure]) -> None:
         raise DataError(f"cannot write {table}: {error.strerror or error}") from error
 
 
-def _write_page(result: ReviewResult) -> None:
+def _write_page(result: ReviewResult, folder: Path, top: int | None) -> None:
     from volseg.workflows.review_report import write_report
 
-    write_report(result)
+    write_report(result, folder, top)

@@ -1,6 +1,8 @@
 """The page of a review: the least sure cases in pictures, then the whole queue."""
 
-from volseg.workflows.beside import write_beside
+from pathlib import Path
+
+from volseg.workflows.beside import Run, write_beside
 from volseg.workflows.charts import draw_panels
 from volseg.workflows.pages import write_section, write_table
 from volseg.workflows.review import ReviewResult
@@ -19,11 +21,13 @@ SPREAD = (
 )
 
 
-def write_report(result: ReviewResult) -> None:
+def write_report(result: ReviewResult, masks: Path, top: int | None) -> None:
     """Write the page and the figures beside the table.
 
     Args:
         result: The queue.
+        masks: The folder of masks that it was made of.
+        top: How many cases were asked for; `None`: all.
     """
     facts = {"Cases": str(len(result.cases))}
     if result.failures:
@@ -38,7 +42,8 @@ def write_report(result: ReviewResult) -> None:
         write_section("How sure all are", SPREAD, chart),
         write_section("The queue", "", write_table(_rows(result))),
     ]
-    write_beside(result.output, "volseg review", result, facts, sections)
+    run = Run("review", {"masks": str(masks), "top": top}, [case.mask for case in result.cases])
+    write_beside(result.output, run, result, facts, sections)
 
 
 def _rows(result: ReviewResult) -> list[list[str]]:
