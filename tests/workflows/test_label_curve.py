@@ -11,7 +11,8 @@ from volseg.errors import DataError
 from volseg.networks import residual
 from volseg.networks.card import Card
 from volseg.networks.weights import save_weights
-from volseg.workflows.label_curve import Curve, label_curve
+from volseg.workflows.curve_arms import Curve
+from volseg.workflows.label_curve import label_curve
 from volseg.workflows.splitting import choose_cases
 from volseg.workflows.training import TrainingOptions
 
@@ -84,6 +85,51 @@ def test_finished_runs_are_not_done_again(finished):
     assert again.to_json() == found.to_json()
 
 
+def test_controls_join_a_curve_that_is_there(finished):
+    folder, curve, found = finished
+    steps = folder / "steps.safetensors"
+    save_weights(steps, {"encoder": residual.tiny()}, Card({"encoder": ENCODER}, ("MRI",), steps=3))
+    more = replace(
+        curve, counts=[1], encoder=steps, controls={"auto-encoder": curve.encoder}, is_longer=True
+    )
+    again = label_curve(
+        folder / "data", folder / "out", "hippocampus_segmentation", more,
+        replace(QUIET, resume=True),
+    )  # fmt: skip
+    runs = {(run.arm, run.cases): run for run in again.runs}
+    assert len(runs) == len(again.runs) == len(found.runs) + 2
+    assert runs["longer", 1].steps == 4  # one of fine-tuning, three of pretraining
+    assert runs["scratch", 1].steps == 1
+    # the control starts from the very weights of the pretrained arm, and sees the same draws
+    assert runs["auto-encoder", 1].dice == runs["pretrained", 1].dice
+    against = {(each.other, each.cases): each.difference.mean for each in again.comparisons}
+    assert against["auto-encoder", 1] == 0
+    expected = runs["pretrained", 1].means()["case_2"] - runs["longer", 1].means()["case_2"]
+    assert against["longer", 1] == pytest.approx(expected)
+    assert "pretrained - longer" in str(again)
+    page = (folder / "out" / "report.html").read_text()
+    assert "pretrained - auto-encoder" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"encoder": None, "is_longer": True}, "give one with --encoder"),
+        ({"controls": {"scratch": "x"}}, "'scratch' cannot name a control"),
+        ({"controls": {"a b": "x"}}, "'a b' cannot name a control; use letters, digits"),
+        ({"is_longer": True}, "does not say how many steps it was trained"),
+    ],
+)
+def test_controls_that_cannot_be_are_refused_before_anything_is_written(finished, change, reason):
+    folder, curve, _ = finished
+    with pytest.raises(DataError, match=reason):
+        label_curve(
+            folder / "data", folder / "no", "hippocampus_segmentation", replace(curve, **change),
+            QUIET,
+        )  # fmt: skip
+    assert not (folder / "no").exists()
+
+
 def test_numbers_that_cannot_be_are_refused(finished, capsys):
     folder, curve, _ = finished
     for counts, seeds in (([3], 1), ([-1], 1), ([1], 0), ([], 1)):
@@ -93,4 +139,6 @@ def test_numbers_that_cannot_be_are_refused(finished, capsys):
     command = ["finetune", "--bundle", "hippocampus_segmentation", "--data", str(folder / "data")]
     assert main([*command, "--output", str(folder / "no"), "--seeds", "3"]) == 1
     assert "--seeds goes with --cases" in capsys.readouterr().err
+    assert main([*command, "--output", str(folder / "no"), "--longer"]) == 1
+    assert "--control and --longer go with --cases" in capsys.readouterr().err
     assert not (folder / "no").exists()

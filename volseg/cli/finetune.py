@@ -56,13 +56,20 @@ def run(args: argparse.Namespace) -> int:
     overrides = {**presets, **dict(args.overrides)}
     options = training_options(args)
     if args.cases is not None:
-        from volseg.workflows.label_curve import Curve, label_curve
+        from volseg.workflows.curve_arms import Curve
+        from volseg.workflows.label_curve import label_curve
 
         seeds = 4 if args.seeds is None else args.seeds
-        curve = Curve(args.cases, seeds, args.encoder, args.schedule, overrides, args.split)
+        controls = dict(args.controls)
+        curve = Curve(
+            args.cases, seeds, args.encoder, args.schedule, overrides, args.split, controls,
+            args.longer,
+        )  # fmt: skip
         return report(args, label_curve(args.data, args.output, bundle, curve, options))
     if args.seeds is not None:
         raise DataError("--seeds goes with --cases; --seed N is the seed of one training")
+    if args.controls or args.longer:
+        raise DataError("--control and --longer go with --cases: they are arms of a curve")
     result = finetune(
         args.data,
         args.output,
@@ -90,3 +97,27 @@ def _add_curve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", metavar="K", type=int, help="seeds for each number of cases (default: 4)"
     )
+    parser.add_argument(
+        "--control",
+        dest="controls",
+        metavar="NAME=FILE",
+        type=_parse_control,
+        action="append",
+        default=[],
+        help="with --cases: another encoder as one more arm, such as an autoencoder's; may be given"
+        " again",
+    )
+    parser.add_argument(
+        "--longer",
+        action="store_true",
+        help="with --cases: one more arm from scratch, with the steps of pretraining and"
+        " fine-tuning together",
+    )
+
+
+def _parse_control(text: str) -> tuple[str, Path]:
+    """Split ``NAME=FILE``."""
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE")
+    return name, Path(path)

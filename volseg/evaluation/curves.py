@@ -112,11 +112,13 @@ class Comparison:
         cases: Labelled cases.
         difference: Of the mean Dice, and its interval.
         seeds: Seeds that both have.
+        other: The arm that is subtracted.
     """
 
     cases: int
     difference: Interval
     seeds: int
+    other: str
 
     def to_json(self) -> dict[str, Any]:
         """Give everything as plain values."""
@@ -173,7 +175,7 @@ def compare_arms(
             first, second = by_key[one, cases, seed], by_key[other, cases, seed]
             tables.append({case: first[case] - second[case] for case in first if case in second})
         if tables:
-            found.append(Comparison(cases, _bootstrap(tables, groups), len(seeds)))
+            found.append(Comparison(cases, _bootstrap(tables, groups), len(seeds), other))
     return found
 
 

@@ -18,9 +18,10 @@ def write_report(path: Path, result: CurveResult) -> None:
     """
     seeds = len({run.seed for run in result.runs})
     lead = (
-        f"{len(result.runs)} trainings with {seeds} seed(s); both arms have the same cases, steps"
-        " and schedule, and the last weights are scored on all validation cases. Intervals (95 %)"
-        " are over runs and patients."
+        f"{len(result.runs)} trainings with {seeds} seed(s); all arms have the same cases and"
+        " schedule, and but for the longer one, which has those of both stages, the same steps. The"
+        " last weights are scored on all validation cases. Intervals (95 %) are over runs and"
+        " patients."
     )
     runs = [
         [run.arm, str(run.cases), str(run.seed), str(run.steps), f"{run.seconds:.0f}",

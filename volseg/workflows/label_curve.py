@@ -1,14 +1,15 @@
 """How much pretraining helps with few labels: fine-tuned against the same schedule from scratch.
 
-For each number of labelled cases and each seed both arms see the same cases, steps and draws; the
-last weights are scored on all validation cases, and nothing is selected. The cases of a smaller
-number are among those of a larger one with the same seed.
+For each number of labelled cases and each seed all arms see the same cases and draws, and but for
+`volseg.workflows.curve_arms.LONGER` the same steps; the last weights are scored on all validation
+cases, and nothing is selected. The cases of a smaller number are among those of a larger one with
+the same seed.
 """
 
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,6 +25,7 @@ from volseg.errors import DataError
 from volseg.evaluation.curves import Comparison, Point, Run, compare_arms, summarise_runs
 from volseg.networks.storage import write_atomically
 from volseg.networks.weights import load_segmenter
+from volseg.workflows.curve_arms import PRETRAINED, Curve
 from volseg.workflows.finetune import finetune, trainable_cases
 from volseg.workflows.page import Table
 from volseg.workflows.probe import require_probe_extra
@@ -34,34 +36,6 @@ from volseg.workflows.training import TrainingOptions
 logger = logging.getLogger(__name__)
 
 LOG, RESULTS, PAGE = "runs.jsonl", "curve.json", "report.html"
-PRETRAINED, SCRATCH = "pretrained", "scratch"
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Which runs there are.
-
-    Args:
-        counts: Numbers of labelled cases; 0 means all.
-        seeds: How many seeds.
-        encoder: Weights of a pretrained encoder; `None`: only from scratch.
-        schedule: As for `volseg.workflows.finetune.finetune`; the same for both arms.
-        overrides: Values of the bundle's ``train.json`` to change, by key.
-        split: As for `volseg.workflows.finetune.finetune`.
-    """
-
-    counts: Sequence[int]
-    seeds: int = 4
-    encoder: str | Path | None = None
-    schedule: str | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    split: str | Path | None = None
-
-    @property
-    def arms(self) -> dict[str, str | Path | None]:
-        """Give the start of each arm."""
-        arms: dict[str, str | Path | None] = {SCRATCH: None}
-        return arms if self.encoder is None else {**arms, PRETRAINED: self.encoder}
 
 
 @dataclass(frozen=True)
@@ -71,7 +45,7 @@ class CurveResult:
     Args:
         runs: Every run.
         points: Mean Dice of each arm at each number of cases.
-        comparisons: Pretrained minus scratch at each number of cases.
+        comparisons: Pretrained minus each other arm at each number of cases.
         output: Folder of the results.
     """
 
@@ -92,20 +66,21 @@ class CurveResult:
     def table(self) -> Table:
         """Lay out the curve, one row a number of cases."""
         arms = list(dict.fromkeys(point.arm for point in self.points))
+        others = list(dict.fromkeys(each.other for each in self.comparisons))
         rows = []
         for cases in sorted({point.cases for point in self.points}):
             here = {point.arm: point for point in self.points if point.cases == cases}
-            gain = next((each for each in self.comparisons if each.cases == cases), None)
+            gains = {each.other: str(each) for each in self.comparisons if each.cases == cases}
             rows.append(
                 [
                     str(cases),
                     *(str(here[arm]) if arm in here else "-" for arm in arms),
-                    "-" if gain is None else str(gain),
+                    *(gains.get(arm, "-") for arm in others),
                     ", ".join(str(here[arm].zero_runs) for arm in arms if arm in here),
                 ]
             )
-        heads = ["labelled cases", *arms, "difference", "runs with a class of Dice 0"]
-        return Table(heads, rows)
+        differences = [f"{PRETRAINED} - {arm}" for arm in others]
+        return Table(["labelled cases", *arms, *differences, "runs with a class of Dice 0"], rows)
 
     def __str__(self) -> str:
         """Give the table, and where the rest is."""
@@ -135,7 +110,7 @@ def label_curve(
         The curve.
 
     Raises:
-        DataError: If the numbers of cases cannot be, or the output is taken.
+        DataError: If the numbers of cases or the controls cannot be, or the output is taken.
     """
     found, folder, how = Bundle.find(bundle), Path(output), options or TrainingOptions()
     require_probe_extra()
@@ -143,19 +118,20 @@ def label_curve(
     log = MetricsFile(folder / LOG)
     if log.path.exists() and not (how.resume or how.overwrite):
         raise DataError(f"{log.path} exists already; add --resume or --overwrite")
+    split, groups = _find_split(data, found, curve)
+    arms = curve.arms(found)
     if how.overwrite and not how.resume:
         log.path.unlink(missing_ok=True)
-    split, groups = _find_split(data, found, curve)
     settings = {
         "data": str(data),
         "bundle": str(found.root),
         **{key: str(value) for key, value in vars(curve).items()},
     }
-    inputs = [] if curve.encoder is None else [Path(curve.encoder)]
+    inputs = [Path(arm.encoder) for arm in arms if arm.encoder is not None]
     place = distributed.device(how.device)
     with recording(folder, "finetune", settings, inputs, place) as record:
         _do_runs(data, found, curve, split, groups, log, how)
-        result = _sum_up(log, groups, folder, curve)
+        result = _sum_up(log, groups, folder)
         write_record(folder / RESULTS, result.to_json())
         _write_page(result)
         record["results"] = {"runs": len(result.runs), "curve": RESULTS, "report": PAGE}
@@ -199,15 +175,17 @@ def _do_runs(
             path.parent.mkdir(parents=True, exist_ok=True)
             parts = {"training": chosen, "validation": split["validation"]}
             write_atomically(path, json.dumps(parts, indent=1).encode())
-            for arm, encoder in curve.arms.items():
-                name = f"{arm}_n{len(chosen)}_s{seed}"
+            for arm in curve.arms(bundle):
+                name = f"{arm.name}_n{len(chosen)}_s{seed}"
                 if name in done:
                     continue
                 done.add(name)
                 logger.info("%s", name)
-                one = replace(curve, split=path, encoder=encoder)
-                run = folder / "runs" / name
-                log.append(_do_run(data, bundle, one, run, replace(how, seed=seed)))
+                overrides = {**curve.overrides, **arm.overrides}
+                one = replace(curve, split=path, encoder=arm.encoder, overrides=overrides)
+                run = _do_run(data, bundle, one, folder / "runs" / name, replace(how, seed=seed))
+                facts = {"name": name, "arm": arm.name, "cases": len(chosen), "seed": seed}
+                log.append({**facts, **run})
 
 
 def _do_run(
@@ -231,16 +209,7 @@ def _do_run(
     dice = score_run(output, data, how.device)
     (output / "train" / "resume.pt").unlink(missing_ok=True)  # the run is over
     last = MetricsFile(output / "train" / "metrics.jsonl").read()[-1]
-    arm, cases, seed = output.name.split("_")
-    return {
-        "name": output.name,
-        "arm": arm,
-        "cases": int(cases[1:]),
-        "seed": int(seed[1:]),
-        "steps": last["step"],
-        "seconds": seconds,
-        "dice": dice,
-    }
+    return {"steps": last["step"], "seconds": seconds, "dice": dice}
 
 
 def score_run(run: Path, data: str | Path, device: str) -> dict[str, list[float]]:
@@ -267,10 +236,13 @@ def score_run(run: Path, data: str | Path, device: str) -> dict[str, list[float]
     return dict(zip(names, details, strict=True))
 
 
-def _sum_up(log: MetricsFile, groups: Mapping[str, str], folder: Path, curve: Curve) -> CurveResult:
+def _sum_up(log: MetricsFile, groups: Mapping[str, str], folder: Path) -> CurveResult:
     runs = [Run.from_json(record) for record in log.read()]
     points = summarise_runs(runs, groups)
-    comparisons = compare_arms(runs, groups, PRETRAINED, SCRATCH) if curve.encoder else []
+    others = [arm for arm in dict.fromkeys(run.arm for run in runs) if arm != PRETRAINED]
+    comparisons = [
+        each for other in others for each in compare_arms(runs, groups, PRETRAINED, other)
+    ]
     return CurveResult(runs, points, comparisons, folder)
 
 
