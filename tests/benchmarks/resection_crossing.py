@@ -4,7 +4,7 @@
 contrasts, some of them stripped of their skulls, and the same label maps renumbered for resector.
 Then ``peer_resector.py FOLDER --draws 2`` makes cases in resector's own environment: of each head
 one with fluid alone, and one with its clot and white-matter lesion. ``own FOLDER`` makes cases with
-volseg, and ``measure FOLDER --bundle BUNDLE`` segments all of them:
+volseg and lists them in ``own.csv``, and ``measure FOLDER --bundle BUNDLE`` segments all of them:
 
 - Dice on volseg's own cavities, on both kinds of resector's, and on these after a blur of 0.7 mm;
 - millilitres of cavity found in the healthy heads, in real scans of healthy people, and in scans of
@@ -125,21 +125,12 @@ def operate(folder: Path, data: Path, seed: int) -> None:
                 case = f"{name}-{draw}.nii.gz"
                 save(folder / "own_images" / case, done.image[0].numpy(), affine)
                 save(folder / "own_masks" / case, done.mask[0].numpy(), affine)
+    write(folder / "own.csv", list_cases(folder, "own_"))
 
 
 def list_twin(folder: Path) -> None:
     """List resector's cases as real cavities; those of the last label map validate."""
-    paths = sorted((folder / "masks").glob("*.nii.gz"))
-    names = [path.name.removesuffix(".nii.gz") for path in paths]
-    rows = [
-        {
-            "name": name,
-            "image": str((folder / "images" / f"{name}.nii.gz").resolve()),
-            "label": str((folder / "masks" / f"{name}.nii.gz").resolve()),
-            "group": name.split("_")[0],
-        }
-        for name in names
-    ]
+    rows = list_cases(folder)
     last = max((row["group"] for row in rows), key=lambda name: int(name[len("labelmap") :]))
     held_out = [row["name"] for row in rows if row["group"] == last]
     parts = {
@@ -149,6 +140,20 @@ def list_twin(folder: Path) -> None:
     listed = {name for names in parts.values() for name in names}
     write(folder / "cases.csv", [row for row in rows if row["name"] in listed])
     (folder / "split.json").write_text(json.dumps(parts, indent=4) + "\n")
+
+
+def list_cases(folder: Path, prefix: str = "") -> list[dict[str, str]]:
+    """List cases with their masks; a group is a label map, and so a person."""
+    names = [path.name for path in sorted((folder / f"{prefix}masks").glob("*.nii.gz"))]
+    return [
+        {
+            "name": name.removesuffix(".nii.gz"),
+            "image": str((folder / f"{prefix}images" / name).resolve()),
+            "label": str((folder / f"{prefix}masks" / name).resolve()),
+            "group": name.split("_")[0],
+        }
+        for name in names
+    ]
 
 
 def read_labels(data: Path, number: int) -> tuple[np.ndarray, np.ndarray]:

@@ -55,6 +55,19 @@ def test_the_exact_name_wins_over_one_with_a_suffix(tmp_path):
     assert unmatched == [found / "a_seg.nii.gz"]
 
 
+def test_maps_beside_their_masks_are_no_predictions(tmp_path):
+    maps = ("a_entropy.nii.gz", "a_probabilities.nii.gz", "sub-1_space-orig_probseg.nii.gz")
+    masks = ("a.nii.gz", "sub-1_space-orig_dseg.nii.gz", "b_entropy.nii.gz")
+    found = touch(tmp_path / "found", *maps, *masks)
+    truth = touch(tmp_path / "truth", "a.nii.gz", "sub-1_space-orig_dseg.nii.gz")
+    pairs, unmatched = find_pairs(found, truth)
+    assert [pair.prediction.name for pair in pairs] == list(masks[:2])
+    assert unmatched == [found / "b_entropy.nii.gz"]  # no mask is beside it
+    touch(truth, "a_entropy.nii.gz")
+    again, _ = find_pairs(found, truth)
+    assert len(again) == 3  # it has a reference
+
+
 def test_two_files_pair_whatever_their_names(tmp_path):
     touch(tmp_path, "mine.nii.gz", "truth.nii")
     pairs, unmatched = find_pairs(tmp_path / "mine.nii.gz", tmp_path / "truth.nii")

@@ -11,7 +11,7 @@ from tests.workflows.reading import read_page
 from volseg.cli.main import main
 from volseg.data.cases import find_cases
 from volseg.errors import DataError
-from volseg.workflows.calibrate import calibrate
+from volseg.workflows.calibrate import calibrate, read_groups
 from volseg.workflows.evaluate_report import lesion_sections
 from volseg.workflows.lesions import Criterion, evaluate_lesions
 from volseg.workflows.review import review
@@ -62,6 +62,13 @@ def test_figures_are_those_made_by_hand(folder):
     for case in content["cases"]:
         figures = [f"{case['uncertainty']:.3f}", f"{1 - case['dice']:.3f}"]
         assert page.row(case["name"]) == figures
+
+
+@pytest.mark.parametrize("column", ["case", "name"])
+def test_groups_come_from_a_table_of_cases_too(tmp_path, column):
+    rows = [f"{column},image,group", "a,x,p", "b,y,p", ",z,q"]
+    (tmp_path / "cases.csv").write_text("\n".join(rows))
+    assert read_groups(tmp_path / "cases.csv") == {"a": "p", "b": "p"}
 
 
 def test_a_case_without_probabilities_is_reported(folder, capsys):

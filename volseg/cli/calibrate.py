@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--groups",
         metavar="CSV",
         type=Path,
-        help="a table with the columns case and group (default: each case is its own)",
+        help="a table with the columns case (or name) and group (default: each case is its own)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
     return parser

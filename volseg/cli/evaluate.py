@@ -169,7 +169,10 @@ def _add_lesions(parser: argparse.ArgumentParser) -> None:
         "--least-ml", metavar="ML", type=float, default=0.0, help="leave out smaller lesions"
     )
     lesions.add_argument(
-        "--groups", metavar="CSV", type=Path, help="a table with the columns case and group"
+        "--groups",
+        metavar="CSV",
+        type=Path,
+        help="a table with the columns case (or name) and group",
     )
 
 

@@ -5,6 +5,7 @@ are the same case. A prediction may also carry a suffix that its reference lacks
 number, or what MONAI's `SaveImaged` appends in our bundles.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -18,6 +19,9 @@ from volseg.errors import DataError
 
 SUFFIXES = ("_0000", "_seg")
 """What a prediction's name may have in addition."""
+
+MAPS = ("_probabilities", "_entropy", "_variance", "_probseg")
+"""What the names of maps end in that ``volseg segment`` writes beside masks."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def find_pairs(predictions: Path, references: Path) -> tuple[list[Pair], list[Pa
 
     Returns:
         One pair a reference, in the order of names, with or without a prediction; and the
-        predictions for which there is no reference.
+        predictions for which there is no reference. Maps beside a mask are no predictions.
 
     Raises:
         DataError: If one is a file and the other a folder, one holds no NIfTI file, two files of
@@ -57,7 +61,8 @@ def find_pairs(predictions: Path, references: Path) -> tuple[list[Pair], list[Pa
         raise DataError(f"{predictions} and {references}: give two files or two folders")
     if references.is_file():
         return [Pair(stem(references.name), predictions, references)], []
-    truths, found = _list_names(references), _list_names(predictions)
+    truths = _list_names(references)
+    found = _without_maps(_list_names(predictions), truths)
     for name, suffix in product(list(found), SUFFIXES):
         short = name.removesuffix(suffix)
         if name not in truths and short in truths and short not in found:
@@ -92,6 +97,16 @@ def read_labels(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
             f" {values.max():g}, up to {worst:g} off a whole number"
         )
     return labels.astype(np.int64), np.asarray(affine, dtype=np.float64)
+
+
+def _without_maps(names: Mapping[str, Path], wanted: Mapping[str, Path]) -> dict[str, Path]:
+    """Leave out the maps that stand beside the mask that they belong to."""
+
+    def is_map(name: str) -> bool:
+        bases = [name.removesuffix(end) for end in MAPS if name.endswith(end)]
+        return any(base in names or f"{base}_dseg" in names for base in bases)
+
+    return {name: path for name, path in names.items() if name in wanted or not is_map(name)}
 
 
 def _list_names(folder: Path) -> dict[str, Path]:

@@ -263,7 +263,7 @@ def read_groups(table: Path) -> dict[str, str]:
     """Read whom each case is of.
 
     Args:
-        table: A CSV with the columns ``case`` and ``group``.
+        table: A CSV with the columns ``case``, or ``name`` as in a list of cases, and ``group``.
 
     Returns:
         Group of each case.
@@ -271,11 +271,12 @@ def read_groups(table: Path) -> dict[str, str]:
     Raises:
         DataError: If it has no such columns.
     """
-    rows = read_rows(table, ("case",))
+    rows = read_rows(table, ("case", "name"))
     column = next((name for name in GROUP_COLUMNS if name in rows[0]), None)
     if column is None:
         raise DataError(f"{table} has no column 'group'; it says whom each case is of")
-    return {row["case"]: row[column] for row in rows}
+    named = ((row.get("case") or row.get("name"), row[column]) for row in rows)
+    return {name: group for name, group in named if name}
 
 
 def _write_page(result: CalibrationResult) -> None:
