@@ -18,6 +18,7 @@ from volseg.workflows.training import TrainingOptions
 
 QUIET = TrainingOptions(device="cpu", progress=False)
 ENCODER = {"_target_": "volseg.networks.residual.tiny", "in_channels": 1}
+CARD = Card({"encoder": ENCODER}, ("MRI",), steps=3)
 TINY = {
     "patch_size": [16, 16, 16],
     "max_epochs": 1,
@@ -44,7 +45,9 @@ def finished(tmp_path_factory):
     split = {"training": ["case_0", "case_1"], "validation": ["case_2"]}
     (folder / "split.json").write_text(json.dumps(split))
     encoder = folder / "encoder.safetensors"
-    save_weights(encoder, {"encoder": residual.tiny()}, Card({"encoder": ENCODER}, ("MRI",)))
+    save_weights(encoder, {"encoder": residual.tiny()}, CARD)
+    stepless = folder / "stepless.safetensors"
+    save_weights(stepless, {"encoder": residual.tiny()}, replace(CARD, steps=0))
     curve = Curve([1, 0], 1, encoder, None, TINY, folder / "split.json")
     bundle = "hippocampus_segmentation"
     found = label_curve(folder / "data", folder / "out", bundle, curve, QUIET)
@@ -85,17 +88,30 @@ def test_finished_runs_are_not_done_again(finished):
     assert again.to_json() == found.to_json()
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"overrides": {**TINY, "seed": 1}}, "had overrides = .*; go on with the same, or use"),
+        ({"schedule": "llrd"}, "had schedule = None, and now it is llrd"),
+        ({"encoder": "stepless"}, "had encoder of pretrained = "),
+    ],
+)
+def test_a_curve_goes_on_only_as_it_began(finished, change, reason):
+    folder, curve, _ = finished
+    if "encoder" in change:
+        change = {"encoder": folder / "stepless.safetensors"}
+    before = (folder / "out" / "run.json").read_text()
+    where = (folder / "data", folder / "out", "hippocampus_segmentation")
+    with pytest.raises(DataError, match=reason):
+        label_curve(*where, replace(curve, **change), replace(QUIET, resume=True))
+    assert (folder / "out" / "run.json").read_text() == before
+
+
 def test_controls_join_a_curve_that_is_there(finished):
     folder, curve, found = finished
-    steps = folder / "steps.safetensors"
-    save_weights(steps, {"encoder": residual.tiny()}, Card({"encoder": ENCODER}, ("MRI",), steps=3))
-    more = replace(
-        curve, counts=[1], encoder=steps, controls={"auto-encoder": curve.encoder}, is_longer=True
-    )
-    again = label_curve(
-        folder / "data", folder / "out", "hippocampus_segmentation", more,
-        replace(QUIET, resume=True),
-    )  # fmt: skip
+    where = (folder / "data", folder / "out", "hippocampus_segmentation")
+    more = replace(curve, counts=[1], controls={"auto-encoder": curve.encoder}, is_longer=True)
+    again = label_curve(*where, more, replace(QUIET, resume=True))
     runs = {(run.arm, run.cases): run for run in again.runs}
     assert len(runs) == len(again.runs) == len(found.runs) + 2
     assert runs["longer", 1].steps == 4  # one of fine-tuning, three of pretraining
@@ -117,11 +133,13 @@ def test_controls_join_a_curve_that_is_there(finished):
         ({"encoder": None, "is_longer": True}, "give one with --encoder"),
         ({"controls": {"scratch": "x"}}, "'scratch' cannot name a control"),
         ({"controls": {"a b": "x"}}, "'a b' cannot name a control; use letters, digits"),
-        ({"is_longer": True}, "does not say how many steps it was trained"),
+        ({"is_longer": True, "encoder": "stepless"}, "does not say how many steps it was trained"),
     ],
 )
 def test_controls_that_cannot_be_are_refused_before_anything_is_written(finished, change, reason):
     folder, curve, _ = finished
+    if change.get("encoder"):
+        change = {**change, "encoder": folder / "stepless.safetensors"}
     with pytest.raises(DataError, match=reason):
         label_curve(
             folder / "data", folder / "no", "hippocampus_segmentation", replace(curve, **change),

@@ -29,13 +29,16 @@ from volseg.workflows.curve_arms import PRETRAINED, Curve
 from volseg.workflows.finetune import finetune, trainable_cases
 from volseg.workflows.page import Table
 from volseg.workflows.probe import require_probe_extra
-from volseg.workflows.record import recording, write_record
+from volseg.workflows.record import RECORD, hash_files, recording, write_record
 from volseg.workflows.splitting import Split, choose_cases, divide, fitting_split
 from volseg.workflows.training import TrainingOptions
 
 logger = logging.getLogger(__name__)
 
 LOG, RESULTS, PAGE = "runs.jsonl", "curve.json", "report.html"
+
+SAME = ("data", "bundle", "schedule", "overrides", "split")
+"""Settings that all runs of a curve share."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ def label_curve(
         The curve.
 
     Raises:
-        DataError: If the numbers of cases or the controls cannot be, or the output is taken.
+        DataError: If the numbers of cases or the controls cannot be, the output is taken, or its
+            runs were trained otherwise.
     """
     found, folder, how = Bundle.find(bundle), Path(output), options or TrainingOptions()
     require_probe_extra()
@@ -120,22 +124,45 @@ def label_curve(
         raise DataError(f"{log.path} exists already; add --resume or --overwrite")
     split, groups = _find_split(data, found, curve)
     arms = curve.arms(found)
-    if how.overwrite and not how.resume:
-        log.path.unlink(missing_ok=True)
     settings = {
         "data": str(data),
         "bundle": str(found.root),
         **{key: str(value) for key, value in vars(curve).items()},
+        "encoders": {
+            arm.name: hash_files([Path(arm.encoder)])[0].get("sha256")
+            for arm in arms
+            if arm.encoder is not None
+        },
     }
-    inputs = [Path(arm.encoder) for arm in arms if arm.encoder is not None]
-    place = distributed.device(how.device)
-    with recording(folder, "finetune", settings, inputs, place) as record:
+    if how.overwrite and not how.resume:
+        log.path.unlink(missing_ok=True)
+    elif log.path.exists():
+        _require_same(folder, settings)
+    with recording(folder, "finetune", settings, (), distributed.device(how.device)) as record:
         _do_runs(data, found, curve, split, groups, log, how)
         result = _sum_up(log, groups, folder)
         write_record(folder / RESULTS, result.to_json())
         _write_page(result)
         record["results"] = {"runs": len(result.runs), "curve": RESULTS, "report": PAGE}
     return result
+
+
+def _require_same(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse to go on with runs that were trained otherwise than those to come would be."""
+    try:
+        earlier = json.loads((folder / RECORD).read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, LookupError) as error:
+        raise DataError(f"{folder / RECORD} does not say how its runs were trained") from error
+    now, then = dict(settings), dict(earlier)
+    for name, digest in now.pop("encoders").items():
+        now[f"encoder of {name}"] = digest
+        then[f"encoder of {name}"] = earlier.get("encoders", {}).get(name, digest)
+    for key in (*SAME, *(key for key in now if key.startswith("encoder of "))):
+        if now[key] != then.get(key):
+            raise DataError(
+                f"the runs in {folder} had {key} = {then.get(key)}, and now it is {now[key]}; go"
+                " on with the same, or use another output"
+            )
 
 
 def _find_split(data: str | Path, bundle: Bundle, curve: Curve) -> tuple[Split, dict[str, str]]:
