@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif args.step == "twin":
         list_twin(args.folder)
     elif args.step == "own":
-        operate(args.folder, args.data, args.seed)
+        operate(args.folder, args.data, args.seed, args.maps)
     else:
         report(args.folder, args.data, args.bundle)
 
@@ -106,12 +106,12 @@ def prepare(folder: Path, data: Path, seed: int, numbers: Sequence[int]) -> None
             save(folder / "heads" / f"{name}_gif.nii.gz", gif[labels], affine)
 
 
-def operate(folder: Path, data: Path, seed: int) -> None:
+def operate(folder: Path, data: Path, seed: int, numbers: Sequence[int]) -> None:
     """Make own cases of the same heads; every one has a cavity."""
     modes = {name: w for name, w in Prior().modes.items() if name not in ("none", "flap_only")}
     for kind in ("own_images", "own_masks"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-    for number in NUMBERS:
+    for number in numbers:
         labels, affine = read_labels(data, number)
         anatomy = anatomy_from_labels(torch.from_numpy(labels), affine)
         for index, contrast in enumerate(CONTRASTS):

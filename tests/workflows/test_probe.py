@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from volseg.cli.main import main
+from volseg.data.cases import find_cases
 from volseg.errors import DataError, WeightsError
 from volseg.evaluation.probing.retrieval import RetrievalIndex
 from volseg.networks import residual
@@ -110,6 +111,20 @@ def test_the_command_line_probes_graded_volumes_and_says_what_could_not_be_read(
     assert "linear quadratic kappa" in found["encoders"][0]["scores"]
     assert main([*command, "--quiet"]) == 1
     assert "exists already; use another output or --overwrite" in capsys.readouterr().err
+
+
+def test_patches_of_one_class_are_told_from_the_background(data, tmp_path):
+    shutil.copytree(data, tmp_path / "one")
+    for path in (tmp_path / "one" / "labelsTr").iterdir():
+        mask = nib.load(path)
+        alone = (mask.get_fdata() == 1).astype(np.uint8)
+        nib.save(nib.Nifti1Image(alone, mask.affine), path)
+    labels, unit = Labels(from_segmentation=True), Unit("patch", patches=2)
+    found = find_samples(find_cases(tmp_path / "one"), tmp_path / "one", labels, unit)
+    assert [sample.label for sample in found[:4]] == ["bright"] * 2 + ["background"] * 2
+    assert len(found) == 16 * 4
+    whole = find_samples(find_cases(data), data, labels, unit)
+    assert {sample.label for sample in whole} == {"bright", "dark"}
 
 
 def test_labels_come_from_one_place(data):

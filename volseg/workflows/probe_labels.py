@@ -1,6 +1,6 @@
 """Where the labels of a probe come from: a table, masks, or the headers of DICOM."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,24 +146,26 @@ def _local_samples(
     kind: str,
 ) -> list[Sample]:
     classes = label_values(source)
-    make: Callable[[Case, str | None], list[Sample]]
-    if kind == "region":
+    if kind == "region" or given is None:
         cases = [case for case in cases if case.label is not None]
+    names = [None if given is None else given[case.name] for case in cases]
 
-        def make(case: Case, label: str | None) -> list[Sample]:
-            return region_samples(case, classes, label)
-    else:
-        if given is None:
-            cases = [case for case in cases if case.label is not None]
+    def draw(*, has_background: bool = False) -> list[Sample]:
+        return [
+            sample
+            for case, label in zip(cases, names, strict=True)
+            for sample in (
+                region_samples(case, classes, label)
+                if kind == "region"
+                else patch_samples(
+                    case, classes, label, unit.patches, unit.seed, has_background=has_background
+                )
+            )
+        ]
 
-        def make(case: Case, label: str | None) -> list[Sample]:
-            return patch_samples(case, classes, label, unit.patches, unit.seed)
-
-    samples = [
-        sample
-        for case in cases
-        for sample in make(case, None if given is None else given[case.name])
-    ]
+    samples = draw()
+    if kind == "patch" and given is None and len({sample.label for sample in samples}) == 1:
+        samples = draw(has_background=True)  # what else is one class to be told from?
     if not samples:
         raise DataError(f"{source} holds no mask with a class, so there is no {kind}")
     return samples

@@ -52,6 +52,22 @@ def test_a_patch_has_the_class_of_its_centre(case):
     assert samples != patch_samples(case, CLASSES, None, count=3, seed=1)
 
 
+def test_background_is_a_class_where_the_image_shows_something(case, tmp_path):
+    image = np.zeros((10, 9, 8), np.float32)
+    image[1:4, 1:4, 1:4] = image[9] = 1  # the head, and 72 voxels of something else
+    affine = nib.load(case.label).affine
+    nib.save(nib.Nifti1Image(image, affine), case.images[0])
+    samples = patch_samples(case, CLASSES, None, 5, seed=0, has_background=True)
+    assert [s.label for s in samples[-5:]] == ["background"] * 5
+    voxels = (np.array([s.centre for s in samples[-5:]]) - [50, -10, 5]) / [-2, 2, 2]
+    assert (voxels[:, 0] == 9).all()
+    assert len({tuple(voxel) for voxel in voxels}) == 5
+    assert samples[:-5] == patch_samples(case, CLASSES, None, 5, seed=0)
+    nib.save(nib.Nifti1Image(image[:5], affine), case.images[0])
+    with pytest.raises(DataError, match=r"an image of \(5, 9, 8\), its mask \(10, 9, 8\)"):
+        patch_samples(case, CLASSES, None, 5, seed=0, has_background=True)
+
+
 def test_a_labelled_volume_gives_patches_anywhere_but_at_its_border(case):
     samples = patch_samples(case, None, "sick", count=20, seed=0)
     places = (np.array([s.centre for s in samples]) - [50, -10, 5]) / [-2, 2, 2]

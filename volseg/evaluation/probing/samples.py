@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volseg.data.case import Case
-from volseg.data.volumes import read_grid
+from volseg.data.volumes import read_grid, read_volume
 from volseg.errors import DataError
 from volseg.evaluation.pairs import read_labels
 
@@ -89,7 +89,13 @@ def region_samples(
 
 
 def patch_samples(
-    case: Case, classes: Mapping[int, str] | None, label: str | None, count: int, seed: int
+    case: Case,
+    classes: Mapping[int, str] | None,
+    label: str | None,
+    count: int,
+    seed: int,
+    *,
+    has_background: bool = False,
 ) -> list[Sample]:
     """Draw patches of a case.
 
@@ -100,9 +106,14 @@ def patch_samples(
             label of its centre, and as many are drawn of each class that is not background.
         count: Patches of a volume, or of each of its classes.
         seed: Of the draw; the case's name matters too.
+        has_background: Whether background is a class, too: its patches lie around voxels that are
+            brighter than the mean of the image, so that they show something.
 
     Returns:
         The patches.
+
+    Raises:
+        DataError: If there is no mask where one is needed, or image and mask differ in shape.
     """
     random = np.random.default_rng([seed, *case.name.encode()])
     if label is not None:
@@ -119,6 +130,15 @@ def patch_samples(
         for voxel in random.permutation(voxels)[:count]:
             centre, number = _to_world(voxel, affine), len(samples)
             samples.append(Sample(case, _name(value, classes), centre, number=number))
+    if has_background:
+        image, _, _ = read_volume(case.images[0])
+        if image.shape != labels.shape:
+            raise DataError(f"{case.name} has an image of {image.shape}, its mask {labels.shape}")
+        places = np.flatnonzero((labels == 0) & (image > image.mean()))
+        for place in random.choice(places, min(count, len(places)), replace=False):
+            voxel = np.array(np.unravel_index(place, labels.shape))
+            centre, number = _to_world(voxel, affine), len(samples)
+            samples.append(Sample(case, _name(0, classes), centre, number=number))
     return samples
 
 
