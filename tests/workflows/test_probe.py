@@ -127,6 +127,19 @@ def test_patches_of_one_class_are_told_from_the_background(data, tmp_path):
     assert {sample.label for sample in whole} == {"bright", "dark"}
 
 
+def test_labels_of_too_few_patients_are_refused_before_an_image_is_read(data, weights, tmp_path):
+    shutil.copytree(data, tmp_path / "broken")
+    for path in (tmp_path / "broken" / "imagesTr").iterdir():
+        path.write_bytes(b"no image")
+    rows = [
+        f"case_{index:02},{'sick' if index < 6 else 'well'},p{index // 2}" for index in range(16)
+    ]
+    (tmp_path / "few.csv").write_text("\n".join(["case,label,group", *rows]))
+    encoder, labels = weights / "encoder.safetensors", Labels(tmp_path / "few.csv")
+    with pytest.raises(DataError, match="2 classes, the rarest of 3 group"):
+        probe([encoder], tmp_path / "broken", tmp_path / "out", labels, QUICK)
+
+
 def test_labels_come_from_one_place(data):
     for labels in (Labels(), Labels(from_segmentation=True, grades=2)):
         with pytest.raises(DataError, match="give exactly one"):

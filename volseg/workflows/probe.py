@@ -16,7 +16,7 @@ from volseg.workflows.probe_labels import Labels, Unit, find_samples
 from volseg.workflows.record import recording, write_record
 
 if TYPE_CHECKING:
-    from volseg.evaluation.probing.comparison import EncoderComparison
+    from volseg.evaluation.probing.comparison import EncoderComparison, Question
     from volseg.evaluation.probing.features import Arm
     from volseg.evaluation.probing.samples import Sample
 
@@ -223,11 +223,11 @@ def _seen_notes(arms: "Sequence[Arm]", used: set[str]) -> list[str]:
 def _compare(
     work: _Work, folder: Path, labels: Labels, how: ProbeOptions, place: Any
 ) -> ProbeResult:
-    from volseg.evaluation.probing.classification import Folds
-    from volseg.evaluation.probing.comparison import Question, compare
+    from volseg.evaluation.probing.comparison import compare
     from volseg.evaluation.probing.features import embed_samples
     from volseg.evaluation.probing.retrieval import RetrievalIndex
 
+    _ask(work.samples, labels, how).require_answerable()
     found = {
         arm.name: embed_samples(arm, work.samples, how.pool, place, _watch(arm.name, how))
         for arm in work.arms
@@ -236,7 +236,20 @@ def _compare(
     kept = [i for i, sample in enumerate(work.samples) if sample.case.name not in failures]
     samples = [work.samples[i] for i in kept]
     found = {name: replace(each, vectors=each.vectors[kept]) for name, each in found.items()}
-    question = Question(
+    question = _ask(samples, labels, how)
+    facts = {arm.name: {**arm.facts, "is_trained": arm.is_trained} for arm in work.arms}
+    comparison = compare(found, question, work.controls, facts)
+    for name, each in found.items():
+        index = RetrievalIndex(each.vectors, question.names, question.labels, question.groups)
+        index.save(folder / INDICES / f"{_safe(name)}.npz")
+    return ProbeResult(comparison, folder, work.notes, failures)
+
+
+def _ask(samples: "Sequence[Sample]", labels: Labels, how: ProbeOptions) -> "Question":
+    from volseg.evaluation.probing.classification import Folds
+    from volseg.evaluation.probing.comparison import Question
+
+    return Question(
         [sample.name for sample in samples],
         [sample.label for sample in samples],
         [sample.group for sample in samples],
@@ -244,12 +257,6 @@ def _compare(
         Folds(how.folds, repeats=how.repeats, seed=how.seed),
         how.draws,
     )
-    facts = {arm.name: {**arm.facts, "is_trained": arm.is_trained} for arm in work.arms}
-    comparison = compare(found, question, work.controls, facts)
-    for name, each in found.items():
-        index = RetrievalIndex(each.vectors, question.names, question.labels, question.groups)
-        index.save(folder / INDICES / f"{_safe(name)}.npz")
-    return ProbeResult(comparison, folder, work.notes, failures)
 
 
 def _write_page(result: ProbeResult, work: _Work) -> None:

@@ -48,6 +48,15 @@ class Question:
     folds: Folds = field(default_factory=Folds)
     draws: int = DRAWS
 
+    def require_answerable(self) -> None:
+        """Refuse labels that no probe can learn and judge, before features are computed.
+
+        Raises:
+            DataError: If there are fewer than two classes, or a class has fewer than four groups.
+        """
+        truth, _ = encode(self.labels, is_graded=self.is_graded)
+        self.folds.fitting(truth, self.groups)
+
 
 @dataclass(frozen=True)
 class Answer:
