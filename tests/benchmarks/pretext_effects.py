@@ -62,6 +62,9 @@ EXPERIMENTS = {
 STEPS, FEWER = 400, {"anomaly": 100}
 """Steps of pretraining unless told otherwise; attention at full resolution is slow."""
 
+TUNING, LONGER = 200, {"phantoms": 600}
+"""Steps of fine-tuning; after 200 even scratch has not learned yet what a decoy is."""
+
 
 def main() -> None:
     """Do the runs that are missing, then print the table."""
@@ -78,6 +81,7 @@ def main() -> None:
         started = time.process_time()
         asked = argparse.Namespace(**vars(options))
         asked.pretraining_steps = options.pretraining_steps or FEWER.get(name, STEPS)
+        asked.steps = options.steps or LONGER.get(name, TUNING)
         if name in EXPERIMENTS:
             runs = [EXPERIMENTS[name][0](kind, seed, data, asked)]
         else:
@@ -115,7 +119,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--encoders", nargs="+", choices=ENCODERS, default=["cnn"])
     parser.add_argument("--labelled", type=int, nargs="+", default=[4])
     parser.add_argument("--pretraining-steps", type=int, help="by default 400, or 100 of anomaly")
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument(
+        "--steps", type=int, help="of fine-tuning, by default 200, or 600 of phantoms"
+    )
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
