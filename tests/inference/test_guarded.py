@@ -21,7 +21,7 @@ NETWORK = {
     "num_classes": 2,
 }
 
-GUARD = {"_target_": "volseg.inference.plausibility.CavityGuard", "least_ml": 0.2}
+GUARD = {"_target_": "volseg.inference.plausibility.CavityGuard", "least_ml": 0.2, "alike": 2.0}
 
 INFERENCE = {
     "bundle_root": ".",

@@ -10,7 +10,8 @@ from scipy import ndimage
 from tests.inference.heads import brain, centred, places
 from volseg.data.geometry import Grid
 from volseg.errors import BundleError
-from volseg.inference.plausibility import STAGES, CavityGuard, Evidence, Part
+from volseg.inference.cavity_parts import Part
+from volseg.inference.plausibility import STAGES, CavityGuard, Evidence
 
 BIG, SMALL = ((-40, 5, 10), 14.0, 0.95), ((30, 5, -10), 8.0, 0.6)
 """Place, radius and probability: 11.5 mL of which the network is sure, 2 mL of which it is not."""
@@ -196,3 +197,48 @@ def test_on_a_finer_grid_the_same_is_found_in_ml(both):
 def test_limits_that_mean_nothing_are_refused(given, message):
     with pytest.raises(BundleError, match=message):
         CavityGuard(**given)
+
+
+TWINS = (((-40, 5, 10), 12.0, 0.95), ((40, 5, 10), 12.0, 0.95))
+
+
+def test_what_lies_on_both_sides_alike_is_removed_and_named():
+    given = evidence(*TWINS, ((-20, -50, 10), 9.0, 0.95))
+    verdict = CavityGuard().judge(given)
+    voxels = balls_of(given)
+    assert verdict.labels.sum() == voxels[2]
+    twins = [part for part in verdict.findings["parts"] if part["has_twin"]]
+    assert [part["kept"] for part in twins] == [False, False]
+    gone = sum(voxels[:2]) * VOXEL_ML
+    assert verdict.findings["removed_ml"] == pytest.approx(gone)
+    assert verdict.warnings[0].startswith(f"removed {gone:.2f} mL of cavity (parts of ")
+    assert verdict.warnings[0].endswith("as wide fluid does; --stage postop keeps them")
+
+
+def test_twins_are_no_evidence_of_surgery():
+    verdict = CavityGuard().judge(evidence(*TWINS))
+    assert verdict.findings["looks_preoperative"] is True
+    assert not verdict.labels.any()
+
+
+def test_after_surgery_twins_stay_and_are_odd():
+    given = evidence(*TWINS)
+    verdict = CavityGuard(stage="postop").judge(given)
+    assert np.array_equal(verdict.labels, given.labels)
+    odd = [warning for warning in verdict.warnings if "lies on both sides alike" in warning]
+    assert len(odd) == 2
+
+
+def test_a_cavity_that_joins_fluid_is_cut_from_it():
+    cavity = ((-52, 5, 10), 12.0, 0.95)
+    given, fluid = evidence(*TWINS, cavity), evidence(*TWINS)
+    assert ndimage.label(given.labels)[1] == 2  # they touch
+    verdict = CavityGuard().judge(given)
+    kept = verdict.labels.astype(bool)
+    assert kept.any()
+    assert not (kept & fluid.labels.astype(bool)).any()
+
+
+def test_a_limit_above_one_takes_nothing_for_fluid():
+    given = evidence(*TWINS)
+    assert np.array_equal(CavityGuard(alike=1.1).judge(given).labels, given.labels)

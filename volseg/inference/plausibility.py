@@ -3,23 +3,23 @@
 A network that has learned from operated brains tends to find a cavity in every brain. So each
 connected part of the answer is weighed: its *evidence* is its volume times how far its mean
 probability lies above one half, ``volume x (2 confidence - 1)``, in mL. A certain part counts with
-its whole volume, one that hangs in the balance with nothing. Everything that is changed is said.
+its whole volume, one that hangs in the balance with nothing. What lies on both sides alike is wide
+fluid, however certain. Everything that is changed is said.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from volseg.data.geometry import Grid
-from volseg.data.sampling import sample
 from volseg.errors import BundleError, DataError
+from volseg.inference.cavity_parts import Chances, Part, find_parts
 from volseg.inference.outline import Outline
-from volseg.inference.site import Site
+from volseg.inference.twins import ALIKE
 
 STAGES = ("preop", "postop", "auto")
 """What is known of the patient: not operated yet, operated, or unknown."""
@@ -82,55 +82,21 @@ class Guard(Protocol):
 
 
 @dataclass(frozen=True)
-class Part:
-    """A connected part of a cavity.
-
-    Args:
-        ml: Volume in mL.
-        confidence: Mean probability of the class over its voxels.
-        site: Where it lies; `None` if the image shows no head.
-        is_kept: Whether it stands in the mask that is written.
-    """
-
-    ml: float
-    confidence: float
-    site: Site | None
-    is_kept: bool = True
-
-    @property
-    def evidence_ml(self) -> float:
-        """Give the volume times how far the confidence lies above one half, in mL."""
-        return self.ml * max(0.0, 2 * self.confidence - 1)
-
-    def __str__(self) -> str:
-        """Give volume, site and confidence."""
-        where = "" if self.site is None else f"{self.site}, "
-        return f"{self.ml:.2f} mL, {where}confidence {self.confidence:.2f}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Give plain values, rounded to what they are worth."""
-        return {
-            "ml": round(self.ml, 4),
-            "confidence": round(self.confidence, 4),
-            "evidence_ml": round(self.evidence_ml, 4),
-            "kept": self.is_kept,
-            **({} if self.site is None else self.site.to_json()),
-        }
-
-
-@dataclass(frozen=True)
 class CavityGuard:
     """Judges a resection cavity by its volume, its site and the network's own confidence.
 
     Args:
         stage: ``preop``: any cavity is implausible, and the mask is written empty. ``postop``:
             nothing is removed, and an empty mask is warned of. ``auto``: parts with less evidence
-            than ``least_ml`` are removed. What is removed is always named.
+            than ``least_ml`` are removed, and those that lie on both sides alike. What is removed
+            is always named.
         usual_ml: Volumes between which most cavities lie, in mL.
         least_ml: Evidence that a part needs to be kept under ``auto``, in mL.
         convincing_ml: Evidence that the largest part needs, in mL, or else the scan looks like one
             from before surgery.
         value: Label value of the cavity.
+        alike: Share of a part that must be marked on the other side as well for it to be taken for
+            fluid; above 1: never.
 
     Raises:
         BundleError: If the stage is unknown or the limits are not in order.
@@ -141,6 +107,7 @@ class CavityGuard:
     least_ml: float = 0.3
     convincing_ml: float = 0.6
     value: int = 1
+    alike: float = ALIKE
 
     def __post_init__(self) -> None:
         """Refuse limits that mean nothing."""
@@ -169,10 +136,7 @@ class CavityGuard:
             labels = labels.copy()
             gone = np.flatnonzero(np.logical_not(kept)) + 1
             labels[np.isin(numbers, gone)] = 0
-        judged = [
-            Part(part.ml, part.confidence, part.site, is_kept=is_kept)
-            for part, is_kept in zip(parts, kept, strict=True)
-        ]
+        judged = [replace(part, is_kept=is_kept) for part, is_kept in zip(parts, kept, strict=True)]
         judged.sort(key=lambda part: -part.ml)
         return Verdict(labels, self._describe(judged), self._warn(judged))
 
@@ -183,32 +147,23 @@ class CavityGuard:
             parts: What was found.
 
         Returns:
-            Whether no part has evidence of ``convincing_ml``.
+            Whether no part that lies on one side has evidence of ``convincing_ml``.
         """
-        return max((part.evidence_ml for part in parts), default=0.0) < self.convincing_ml
+        sure = (part.evidence_ml for part in parts if not part.has_twin)
+        return max(sure, default=0.0) < self.convincing_ml
 
     def _find_parts(self, evidence: Evidence) -> tuple[NDArray[Any], list[Part]]:
-        """Number the connected parts, voxels that touch at a corner included, and measure them."""
-        numbers, count = ndimage.label(evidence.labels == self.value, np.ones((3, 3, 3)))
-        if not count:
-            return numbers, []
-        affine = evidence.grid.matrix()
-        voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+        marked = evidence.labels == self.value
+        if not marked.any():
+            return marked.astype(np.int32), []
         chance = evidence.probabilities[self.value].float().cpu().numpy()
         outline = _outline(evidence, chance)
-        parts = []
-        for number, box in enumerate(ndimage.find_objects(numbers), start=1):
-            start = np.array([each.start for each in box])
-            index = np.argwhere(numbers[box] == number) + start
-            points = index @ affine[:3, :3].T + affine[:3, 3]
-            confidence = float(sample(chance, evidence.affine, points).mean())
-            site = None if outline is None else Site.of(points, outline)
-            parts.append(Part(len(index) * voxel_ml, confidence, site))
-        return numbers, parts
+        chances = Chances(chance, evidence.affine)
+        return find_parts(marked, evidence.grid.matrix(), chances, outline, self.alike)
 
     def _keeps(self, part: Part) -> bool:
         if self.stage == "auto":
-            return part.evidence_ml >= self.least_ml
+            return part.evidence_ml >= self.least_ml and not part.has_twin
         return self.stage == "postop"
 
     def _describe(self, parts: Sequence[Part]) -> dict[str, Any]:
@@ -231,21 +186,20 @@ class CavityGuard:
             *self._warn_of_removal([part for part in parts if not part.is_kept]),
             *self._warn_of_stage(parts, is_empty=not kept),
             *self._warn_of_volume(sum(part.ml for part in kept)),
-            *(f"a part of {part} {odd}" for part in kept if (odd := _oddity(part))),
+            *(f"a part of {part} {odd}" for part in kept if (odd := part.oddity)),
         ]
 
     def _warn_of_removal(self, gone: Sequence[Part]) -> list[str]:
-        if not gone:
-            return []
-        sizes = ", ".join(f"{part.ml:.2f}" for part in gone[:SHOWN])
-        more = f" and {len(gone) - SHOWN} more" if gone[SHOWN:] else ""
-        why = (
-            "implausible before surgery; the mask is empty"
-            if self.stage == "preop"
-            else f"their evidence is below {self.least_ml:g} mL each"
-        )
-        total = sum(part.ml for part in gone)
-        return [f"removed {total:.2f} mL of cavity (parts of {sizes}{more} mL): {why}"]
+        if self.stage == "preop":
+            return _removal(gone, "implausible before surgery; the mask is empty")
+        alone = [part for part in gone if not part.has_twin]
+        return [
+            *_removal(alone, f"their evidence is below {self.least_ml:g} mL each"),
+            *_removal(
+                [part for part in gone if part.has_twin],
+                "they lie on both sides alike, as wide fluid does; --stage postop keeps them",
+            ),
+        ]
 
     def _warn_of_stage(self, parts: Sequence[Part], *, is_empty: bool) -> list[str]:
         if self.stage == "preop" or not self.looks_preoperative(parts):
@@ -270,8 +224,14 @@ def _outline(evidence: Evidence, chance: NDArray[np.floating]) -> Outline | None
         return None
 
 
-def _oddity(part: Part) -> str | None:
-    return None if part.site is None else part.site.oddity
+def _removal(gone: Sequence[Part], why: str) -> list[str]:
+    """Name what was removed, and why."""
+    if not gone:
+        return []
+    sizes = ", ".join(f"{part.ml:.2f}" for part in gone[:SHOWN])
+    more = f" and {len(gone) - SHOWN} more" if gone[SHOWN:] else ""
+    total = sum(part.ml for part in gone)
+    return [f"removed {total:.2f} mL of cavity (parts of {sizes}{more} mL): {why}"]
 
 
 def _summarise(parts: Sequence[Part]) -> str:
