@@ -43,7 +43,7 @@ def test_whatever_way_the_grid_is_turned_the_plane_decides():
 
 
 @pytest.mark.parametrize(("share", "is_found"), [(0.49, True), (0.51, False)])
-def test_half_of_a_part_must_have_twins(share, is_found):
+def test_so_much_of_a_part_must_have_twins(share, is_found):
     whole, half = boxes((5, 10, 10)), boxes((51, 10, 10))
     half[:, 13:] = False  # three of six rows
     found = find_twins(whole | half, grid(), UPRIGHT, share)
@@ -58,6 +58,13 @@ def test_what_crosses_the_middle_is_its_own_image_and_stays():
     wide = np.zeros(SHAPE, dtype=bool)
     wide[10:50, 10:20, 10:20] = True  # 40 mm to each side: three quarters are beyond 10 mm
     assert np.array_equal(find_twins(wide, grid(), UPRIGHT), wide)
+
+
+@pytest.mark.parametrize(("radius", "is_found"), [(23.0, False), (25.0, True)])
+def test_a_ball_in_the_middle_stays_up_to_a_radius_of_23_mm(radius, is_found):
+    index = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1)
+    ball = np.linalg.norm((index - (np.array(SHAPE) - 1) / 2) * 1.3, axis=-1) <= radius
+    assert find_twins(ball, grid(spacing=1.3), UPRIGHT).any() == is_found
 
 
 def test_what_is_cut_off_by_the_edge_has_no_twin_and_is_no_error():
