@@ -80,7 +80,7 @@ def combine(encoder: Encoder) -> Combined:
 
 def cross(encoder: Encoder) -> CrossArchitecture:
     """Learn together with a network of the other kind."""
-    return CrossArchitecture(encoder, cnn() if isinstance(encoder, ViTEncoder) else vit())
+    return CrossArchitecture(encoder, vit() if isinstance(encoder, ResidualEncoder) else cnn())
 
 
 def masked(encoder: Encoder) -> MaskedReconstruction:
