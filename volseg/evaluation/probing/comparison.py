@@ -51,8 +51,7 @@ class Question:
     def require_answerable(self) -> None:
         """Refuse labels that no probe can learn and judge, before features are computed.
 
-        Raises:
-            DataError: If there are fewer than two classes, or a class has fewer than four groups.
+        Fewer than two classes, or fewer than four groups of one, are a `DataError`.
         """
         truth, _ = encode(self.labels, is_graded=self.is_graded)
         self.folds.fitting(truth, self.groups)
