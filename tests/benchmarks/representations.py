@@ -68,28 +68,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--grades", type=int, help="probe volumes for their size instead")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     labels = Labels(from_segmentation=args.grades is None, grades=args.grades)
     everything = dict.fromkeys(ARMS, args.steps)
-    equal = compare(everything, args.data, args.output / "equal", labels, args.seed)
+    shared = args.data, labels, args.seed, args.batch_size
+    equal = compare(everything, args.output / "equal", *shared)
     show(f"{args.steps} steps each", equal)
     steps = {name: plateau(equal[name], args.steps) for name in ARMS}
-    stopped = compare(steps, args.data, args.output / "plateau", labels, args.seed)
+    stopped = compare(steps, args.output / "plateau", *shared)
     show("to its own plateau", stopped)
 
 
 def compare(
-    steps: Mapping[str, int], data: Path, output: Path, labels: Labels, seed: int
+    steps: Mapping[str, int], output: Path, data: Path, labels: Labels, seed: int, batch_size: int
 ) -> dict[str, Mapping[str, Any]]:
     """Train each arm for its steps, and probe all of them together."""
     encoders = []
     for name, count in steps.items():
         run = output / name.replace(", ", "-")
         if not (run / DONE).exists():
-            train(name, count, data, run, seed)
+            train(name, count, data, run, seed, batch_size)
             (run / DONE).touch()
         encoders.append(f"{name}={run}")
     options = ProbeOptions(only_unseen=True, device="cpu", seed=seed, progress=False)
@@ -99,7 +101,7 @@ def compare(
     return {each["name"]: each for each in found["encoders"]}
 
 
-def train(name: str, steps: int, data: Path, run: Path, seed: int) -> None:
+def train(name: str, steps: int, data: Path, run: Path, seed: int, batch_size: int) -> None:
     """Pretrain one arm."""
     arm = ARMS[name]
     bundle = Bundle.find(BUNDLE)
@@ -110,7 +112,7 @@ def train(name: str, steps: int, data: Path, run: Path, seed: int) -> None:
         bundle,
         overrides={
             **overrides,
-            "loop::batch_size": 8,
+            "loop::batch_size": batch_size,
             "loop::epoch_length": EPOCH,
             "train::trainer::max_epochs": max(1, steps // EPOCH),
         },
