@@ -173,4 +173,6 @@ def test_the_bundle_that_comes_with_volseg_has_the_limits_that_the_page_names(re
     page = (repository / "docs" / "howto" / "cavities.md").read_text()
     assert f"parts with less than {guard.least_ml:g} mL of evidence are removed" in page
     assert f"no part has evidence of {guard.convincing_ml:g} mL" in page
+    assert guard.alike == 2 / 5
+    assert "if two fifths of it are marked on the other side" in page
     assert f"between {guard.usual_ml[0]:g} and {guard.usual_ml[1]:g} mL" in page
