@@ -242,3 +242,5 @@ def test_a_cavity_that_joins_fluid_is_cut_from_it():
 def test_a_limit_above_one_takes_nothing_for_fluid():
     given = evidence(*TWINS)
     assert np.array_equal(CavityGuard(alike=1.1).judge(given).labels, given.labels)
+    with pytest.raises(BundleError, match="alike is 0; use a share above 0"):
+        CavityGuard(alike=0)

@@ -113,6 +113,10 @@ class CavityGuard:
         """Refuse limits that mean nothing."""
         if self.stage not in STAGES:
             raise BundleError(f"stage is {self.stage!r}; use one of {', '.join(STAGES)}")
+        if not self.alike > 0:
+            raise BundleError(
+                f"alike is {self.alike}; use a share above 0, or above 1 to take nothing for fluid"
+            )
         low, high = self.usual_ml
         if not (0 <= self.least_ml <= self.convincing_ml and 0 <= low < high):
             raise BundleError(
