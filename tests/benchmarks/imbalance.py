@@ -17,15 +17,13 @@ import json
 import sys
 import time
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tests.benchmarks.tumour_folds import Study
+from tests.benchmarks.tumour_folds import Study, add_study
 from volseg.bundle import Bundle
-from volseg.cli.options import parse_override
 from volseg.data.cases import Case
 from volseg.data.reading import source_of
 from volseg.data.splits import write_split
@@ -84,16 +82,8 @@ def main(arguments: list[str] | None = None) -> None:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--bundle", default="soft_tissue_sarcoma_segmentation")
-    parser.add_argument("--preset", action="append", default=[])
-    parser.add_argument("--set", action="append", type=parse_override, default=[])
+    add_study(parser)
     parser.add_argument("--variants", nargs="+", choices=variants(), default=list(variants()))
-    parser.add_argument("--folds", type=int, default=4)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args(arguments)
 
 

@@ -111,22 +111,27 @@ def main(arguments: list[str] | None = None) -> None:
     print((options.output / "folds.md").read_text())
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """Add what says which study it is: bundle, cases, folds and seeds."""
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--bundle", default="soft_tissue_sarcoma_segmentation")
     parser.add_argument("--preset", action="append", default=[])
     parser.add_argument("--set", action="append", type=parse_override, default=[])
-    parser.add_argument("--pretrain-set", action="append", type=parse_override, default=[])
-    parser.add_argument("--encoder", type=Path, help="of all folds; it must have seen none of them")
-    parser.add_argument("--simulated", type=Path, help="cases.csv of mass_data")
     parser.add_argument("--folds", type=int, default=4)
-    parser.add_argument("--arms", nargs="+", choices=(*ARMS, ALONE, SIMULATED), default=ARMS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    add_study(parser)
+    parser.add_argument("--pretrain-set", action="append", type=parse_override, default=[])
+    parser.add_argument("--encoder", type=Path, help="of all folds; it must have seen none of them")
+    parser.add_argument("--simulated", type=Path, help="cases.csv of mass_data")
+    parser.add_argument("--arms", nargs="+", choices=(*ARMS, ALONE, SIMULATED), default=ARMS)
     args = parser.parse_args(arguments)
     if ALONE in args.arms and args.encoder is None:
         parser.error(f"the arm {ALONE!r} scores what --encoder gives, models/model.safetensors")

@@ -133,6 +133,7 @@ def test_controls_join_a_curve_that_is_there(finished):
         ({"encoder": None, "is_longer": True}, "give one with --encoder"),
         ({"controls": {"scratch": "x"}}, "'scratch' cannot name a control"),
         ({"controls": {"a b": "x"}}, "'a b' cannot name a control; use letters, digits"),
+        ({"controls": {"a": "no.file"}}, "no.file is no file; give the weights of the arm a"),
         ({"is_longer": True, "encoder": "stepless"}, "does not say how many steps it was trained"),
     ],
 )

@@ -72,14 +72,12 @@ class Curve:
             The arms.
 
         Raises:
-            DataError: If there are controls of no encoder, a name cannot be an arm's, or the
-                encoder's card does not say how many steps it was trained.
+            DataError: If there are controls of no encoder, a name cannot be an arm's, a file is
+                not there, or the encoder's card does not say how many steps it was trained.
         """
         if self.encoder is None and (self.controls or self.is_longer):
             raise DataError("controls are compared with an encoder; give one with --encoder")
         arms = [Arm(SCRATCH)]
-        if self.is_longer and self.encoder is not None:
-            arms.append(Arm(LONGER, None, _both_stages(bundle, self.overrides, self.encoder)))
         for name, path in self.controls.items():
             if name in (SCRATCH, LONGER, PRETRAINED) or not re.fullmatch(r"[\w.-]+", name):
                 raise DataError(
@@ -87,7 +85,15 @@ class Curve:
                     f" {SCRATCH}, {LONGER} or {PRETRAINED}"
                 )
             arms.append(Arm(name, path))
-        return arms if self.encoder is None else [*arms, Arm(PRETRAINED, self.encoder)]
+        if self.encoder is not None:
+            arms.append(Arm(PRETRAINED, self.encoder))
+        for arm in arms:
+            if arm.encoder is not None and not Path(arm.encoder).is_file():
+                raise DataError(f"{arm.encoder} is no file; give the weights of the arm {arm.name}")
+        if self.is_longer and self.encoder is not None:
+            longer = Arm(LONGER, None, _both_stages(bundle, self.overrides, self.encoder))
+            arms.insert(1, longer)
+        return arms
 
 
 def _both_stages(
