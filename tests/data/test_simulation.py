@@ -13,8 +13,9 @@ from tests.transforms.resection.heads import make_head
 from volseg.bundle import Bundle
 from volseg.data.cases import find_cases, items
 from volseg.data.draws import Draws
+from volseg.data.head_box import head_box
 from volseg.data.healthy import simulation_items
-from volseg.data.simulation import FixedDraw, PrepareHead, augmentation, head_box
+from volseg.data.simulation import FixedDraw, PrepareHead, augmentation
 from volseg.engines.run import Run
 from volseg.errors import DataError, VolsegError
 from volseg.transforms.anatomy.maps import Tissue

@@ -24,6 +24,27 @@ MISSING = "missing_channels"
 """Key of an image's metadata under which the names of those that it lacks stand."""
 
 
+MIRRORED = " mirrored"
+"""Ends the name of a channel that no file holds: the mirror image of another, see
+`volseg.transforms.mirror.AppendMirrord`."""
+
+
+def scanned(channels: Sequence[str]) -> list[str]:
+    """Tell which of a network's channels the files of a case hold.
+
+    Args:
+        channels: Names of what the network takes.
+
+    Returns:
+        Those that no preprocessing makes of others.
+
+    Examples:
+        >>> scanned(["T1", "T2", "T1 mirrored", "T2 mirrored"])
+        ['T1', 'T2']
+    """
+    return [name for name in channels if not name.endswith(MIRRORED)]
+
+
 class PlaceChannelsd(MapTransform):
     """Brings the channels of an image into a network's order and fills those that it lacks.
 

@@ -26,6 +26,7 @@ from monai.transforms import (
 from numpy.typing import NDArray
 from torch import Tensor
 
+from volseg.data.head_box import head_box
 from volseg.data.labels import RoundLabeld
 from volseg.data.loading import Pipeline, RequireSameGridd
 from volseg.data.spacing import IsolatedSpacingd
@@ -36,10 +37,11 @@ from volseg.transforms.anatomy.from_labels import anatomy_from_labels
 from volseg.transforms.anatomy.maps import Anatomy
 from volseg.transforms.atrophy import RandAtrophyd
 from volseg.transforms.intensity import ReplaceNonFinited
+from volseg.transforms.mirror import MIDLINE, RandMidlined, midline_of
 from volseg.transforms.resection.case import RandCavityd
 from volseg.transforms.resection.prior import Prior
 from volseg.transforms.slab import RandSlabd
-from volseg.transforms.standardize import StandardizeTissued, tissue_threshold
+from volseg.transforms.standardize import StandardizeTissued
 from volseg.transforms.synthesis import RandSynthesized
 from volseg.transforms.warp import RandWarpd
 from volseg.types import Size, Spacing
@@ -48,12 +50,6 @@ Case = Mapping[Hashable, Any]
 
 FILES = ("image", "labels", "brain", "label")
 """Keys of a case that hold a path."""
-
-MARGIN = 8.0
-"""What is left around a head, in mm."""
-
-SPARSE = 0.005
-"""A plane of which less than this share is tissue lies outside the head."""
 
 INTENSITY = 0.2
 """Largest change of brightness and of contrast, in standard deviations."""
@@ -90,7 +86,8 @@ class PrepareHead(Transform):
         Returns:
             Plain tensors, cut to the head: ``image``, ``(1, D, H, W)``, float32, or ``labels``,
             int16; for a healthy case ``anatomy``, ``(4, D, H, W)``, uint8, and for a real cavity
-            its ``label``, uint8; then ``affine``, ``contrast`` and ``draw``.
+            its ``label``, uint8; then ``affine``, ``midline``, the plane between its sides,
+            ``contrast`` and ``draw``.
         """
         loaded = self._load(case)
         first = next(iter(loaded.values()))
@@ -104,9 +101,13 @@ class PrepareHead(Transform):
         kept["contrast"] = case.get("contrast", "unknown")
         if "label" in cut:
             label = (cut["label"] == self.cavity_value).to(torch.uint8)
+            kept[MIDLINE] = midline_of(cut["image"][0], affine)
             return {**kept, "image": cut["image"], "label": label}
-        kept["anatomy"] = self._map(cut, affine).stack()
+        anatomy = self._map(cut, affine)
+        kept["anatomy"] = anatomy.stack()
         key = "image" if "image" in cut else "labels"
+        shown = cut["image"][0] if "image" in cut else anatomy.tissue
+        kept[MIDLINE] = midline_of(shown, affine)
         return {**kept, key: cut[key]}
 
     def _load(self, case: Case) -> dict[Hashable, MetaTensor]:
@@ -141,30 +142,6 @@ class PrepareHead(Transform):
         return anatomy_from_image(volumes["image"][0], affine)
 
 
-def head_box(volume: Tensor, spacing: Spacing, margin: float = MARGIN) -> tuple[slice, ...]:
-    """Find the box of a head.
-
-    Args:
-        volume: A scan or a label map, ``(D, H, W)``.
-        spacing: Voxel edge along each axis, in mm.
-        margin: What is left around it, in mm.
-
-    Returns:
-        A slice along each axis.
-    """
-    is_scan = volume.is_floating_point()
-    head = volume > (tissue_threshold(volume[::2, ::2, ::2]) if is_scan else 0)
-    box = []
-    for axis in range(3):
-        others = tuple(each for each in range(3) if each != axis)
-        share = head.float().mean(dim=others)
-        inside = (share > (SPARSE if is_scan else 0)).nonzero().flatten()
-        pad = int(np.ceil(margin / spacing[axis]))
-        first, last = (int(inside[0]), int(inside[-1])) if len(inside) else (0, len(share) - 1)
-        box.append(slice(max(0, first - pad), min(len(share), last + 1 + pad)))
-    return tuple(box)
-
-
 def augmentation(
     patch_size: Size,
     spacing: Spacing,
@@ -197,6 +174,7 @@ def augmentation(
             *_synthesised(spacing, synthesis),
             RandCavityd(prior),
             RandSlabd(("image", "label"), _triple(spacing), slabs),
+            RandMidlined(),
             normalizer or StandardizeTissued(["image"]),
             RandWarpd(
                 ("image", "label"),

@@ -27,9 +27,10 @@ from torch import Tensor
 
 from volseg.data.case import stem
 from volseg.data.channels import PlaceChannelsd
+from volseg.data.head_box import head_box
 from volseg.data.labels import RoundLabeld
 from volseg.data.loading import Pipeline, RequireSameGridd
-from volseg.data.simulation import head_box, pick
+from volseg.data.simulation import pick
 from volseg.data.spacing import IsolatedSpacingd
 from volseg.transforms.acquisition import AcquisitionRanges, RandAcquisitiond
 from volseg.transforms.anatomy.from_image import anatomy_from_brain, anatomy_from_image

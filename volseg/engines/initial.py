@@ -1,6 +1,7 @@
 """The weights that a training or an evaluation starts from."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ def initial_network(
     network: Network,
     encoder: str | Path | None = None,
     device: str | torch.device = "auto",
+    channels: Sequence[str] | None = None,
 ) -> Network:
     """Give a network its starting weights and its place.
 
@@ -32,13 +34,18 @@ def initial_network(
         encoder: Weights of a pretrained encoder, and of its decoder if it fits; if they are those
             of a whole network like this one, its heads are taken too. `None` trains from scratch.
         device: Where to put it.
+        channels: Names of the network's input channels: those that the file knows keep their
+            weights, and a new one starts at zero; `None`: channels are repeated or summed in turn.
 
     Returns:
         The same network.
     """
     if encoder is not None:
-        load = load_segmenter if _is_whole(network, encoder) else load_encoder
-        logger.info("%s: %s", encoder, load(network, encoder))
+        if _is_whole(network, encoder):
+            receipt = load_segmenter(network, encoder)
+        else:
+            receipt = load_encoder(network, encoder, channels=channels)
+        logger.info("%s: %s", encoder, receipt)
     return network.to(distributed.device(device))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from monai.transforms import MapTransform, RandomizableTransform
 
 from volseg.errors import GeometryError
@@ -51,7 +52,7 @@ class RandSlabd(RandomizableTransform, MapTransform):
             data: The case.
 
         Returns:
-            The case with thinner volumes, or as it was.
+            The case with thinner volumes, or as it was; its ``affine``, if it has one, moves along.
         """
         result = dict(data)
         self.randomize(None)
@@ -66,4 +67,8 @@ class RandSlabd(RandomizableTransform, MapTransform):
         start = int(place * (length - kept + 1))
         for key in self.keys:
             result[key] = data[key].narrow(axis + 1, start, kept).contiguous()
+        if "affine" in result:
+            affine = np.array(result["affine"], dtype=np.float64)
+            affine[:3, 3] += start * affine[:3, axis]
+            result["affine"] = affine
         return result

@@ -6,6 +6,7 @@ from typing import Any
 
 from volseg.bundle import Bundle
 from volseg.data.cases import Case, find_cases
+from volseg.data.channels import scanned
 from volseg.data.class_tables import classified_cases
 from volseg.data.label_names import require_same_names
 from volseg.data.listing.sequences import canonical
@@ -73,7 +74,7 @@ def finetune(
     found, folder = Bundle.find(bundle), Path(output)
     asked = found.raw_config("train", overrides or {})
     is_optional = asked.get("optional_channels") is True
-    channels = asked.get("channels", ())
+    channels = scanned(asked.get("channels", ()))
     every = find_cases(data, None, channels, optional_channels=is_optional)
     table = label_table(asked, data)
     if isinstance(asked.get("label_map"), Mapping) and "classes" in asked:

@@ -18,6 +18,7 @@ import torch
 
 from volseg.bundle import Bundle
 from volseg.data.cases import find_cases
+from volseg.data.channels import scanned
 from volseg.engines import distributed
 from volseg.engines.log import MetricsFile
 from volseg.engines.segment import KEY_METRIC
@@ -168,7 +169,7 @@ def _require_same(folder: Path, settings: Mapping[str, Any]) -> None:
 def _find_split(data: str | Path, bundle: Bundle, curve: Curve) -> tuple[Split, dict[str, str]]:
     config = bundle.raw_config("train", curve.overrides)
     is_optional = config.get("optional_channels") is True
-    channels = config.get("channels", ())
+    channels = scanned(config.get("channels", ()))
     every = find_cases(data, None, channels, optional_channels=is_optional)
     cases, _ = trainable_cases(every, is_simulating=config.get("simulates") is True)
     if not cases:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volseg.data.cases import find_cases
+from volseg.data.channels import scanned
 from volseg.errors import DataError, VolsegError
 from volseg.networks.card import seen_cases
 from volseg.networks.opening import read_card
@@ -184,9 +185,9 @@ def _prepare(
     from volseg.workflows.probe_encoders import find_weights, load_arms
 
     cards = [read_card(find_weights(given)[1]) for given in encoders]
-    if len({card.channels if len(card.channels) > 1 else () for card in cards}) > 1:
+    if len({_several(card.channels) for card in cards}) > 1:
         raise DataError("the encoders take different channels; compare those that take the same")
-    cases = find_cases(data, None, cards[0].channels if len(cards[0].channels) > 1 else ())
+    cases = find_cases(data, None, _several(cards[0].channels))
     names = [case.name for case in cases]
     notes = []
     if how.only_unseen:
@@ -279,3 +280,9 @@ def _watch(name: str, how: ProbeOptions) -> Callable[[Iterable[Any]], Iterable[A
 
 def _safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+
+
+def _several(channels: Sequence[str]) -> tuple[str, ...]:
+    """Names of the channels of a file, if they need any."""
+    names = tuple(scanned(channels))
+    return names if len(names) > 1 else ()

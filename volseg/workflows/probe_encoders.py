@@ -11,6 +11,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from volseg.bundle import Bundle
+from volseg.data.channels import scanned
 from volseg.data.pipelines import preprocessing
 from volseg.engines.log import MetricsFile
 from volseg.errors import BundleError, DataError, WeightsError
@@ -119,7 +120,8 @@ def read_as(card: Card, path: Path) -> Any:
             raise WeightsError(f"{path}: the card would run unknown code: {foreign[0]}")
         normalizer = ConfigParser(config).get_parsed_content("normalizer")
 
-    channels = card.channels if len(card.channels) > 1 else ()
+    names = scanned(card.channels)
+    channels = names if len(names) > 1 else ()
 
     @cache
     def pipeline(*keys: str) -> Any:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from volseg.bundle import Bundle
 from volseg.data.cases import Case, find_cases
+from volseg.data.channels import scanned
 from volseg.data.dicom.tags import read_tags
 from volseg.data.splits import read_split
 from volseg.engines import distributed
@@ -223,7 +224,7 @@ def _modality(bundle: Bundle) -> str:
 def _cases(data: str | Path, arms: Sequence[Arm], options: RobustnessOptions) -> list[Case]:
     """Take the labelled cases on which no run was trained, as far as their splits tell."""
     first = arms[0].bundles[0]
-    channels = first.raw_config("inference").get("channels", ())
+    channels = scanned(first.raw_config("inference").get("channels", ()))
     cases = [case for case in find_cases(data, None, channels) if case.label is not None]
     if not cases:
         raise DataError(f"{data} holds no labelled case; robustness needs references")

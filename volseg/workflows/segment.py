@@ -8,6 +8,7 @@ from typing import Any, overload
 
 from volseg import __version__
 from volseg.bundle import Bundle
+from volseg.data.channels import scanned
 from volseg.data.listing.bids import bids_root
 from volseg.errors import BundleError, DataError
 from volseg.inference.computation import Computation, find_flip_axes
@@ -149,7 +150,7 @@ def segment(
         return segment_images(
             inputs,
             predictor,
-            config.get("channels", ()),
+            scanned(config.get("channels", ())),
             optional_channels=config.get("optional_channels") is True,
         )
     if output is None:
@@ -230,7 +231,7 @@ class _Plan:
     def work(self, *, overwrite: bool) -> WorkList:
         """List the cases; a line of the log names each image that is none."""
         how = self.how
-        channels = self.config.get("channels", ())
+        channels = scanned(self.config.get("channels", ()))
         is_optional = self.config.get("optional_channels") is True
         selection = Selection(
             channels, how.channel_map, how.layout, how.ending, is_optional, how.maps

@@ -14,6 +14,7 @@ from torch import nn
 
 from volseg.bundle import Bundle
 from volseg.data.cases import Case, find_cases
+from volseg.data.channels import scanned
 from volseg.data.label_names import require_same_names
 from volseg.errors import DataError
 from volseg.evaluation.intervals import Interval, mean_intervals
@@ -95,7 +96,7 @@ def unseen_cases(bundle: Bundle, data: str | Path, most: int | None) -> list[Cas
     classes = bundle.classes()
     same = {str(value): value for value in classes}
     require_same_names(data, same, [classes.get(value, "") for value in range(max(classes) + 1)])
-    channels = bundle.raw_config("inference").get("channels", ())
+    channels = scanned(bundle.raw_config("inference").get("channels", ()))
     cases = [case for case in find_cases(data, None, channels) if case.label is not None]
     if not cases:
         raise DataError(f"{data} holds no labelled case; Dice needs references")
