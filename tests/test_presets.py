@@ -89,7 +89,7 @@ def test_a_preset_of_the_cavity_bundle_gives_a_network_for_its_patch(preset, tmp
     size = train["patch_size"]
     network.encoder.require_divisible(tuple(size))
     with torch.no_grad():
-        assert network(torch.zeros(1, 1, *size)).shape == (1, 2, *size)
+        assert network(torch.zeros(1, 2, *size)).shape == (1, 2, *size)
 
 
 @pytest.mark.parametrize("preset", TASKS)

@@ -30,6 +30,7 @@ from scipy.ndimage import gaussian_filter
 
 from tests.benchmarks.cavity_data import write
 from volseg.data.volumes import read_volume
+from volseg.inference.computation import VIEWS
 from volseg.inference.results import FINISHED
 from volseg.transforms.anatomy.from_labels import anatomy_from_labels
 from volseg.transforms.resection.prior import Prior
@@ -37,7 +38,7 @@ from volseg.transforms.resection.resect import resect
 from volseg.transforms.resection.sample import sample_cavity
 from volseg.transforms.synthesis import synthesize
 from volseg.transforms.synthesis_draw import sample_synthesis
-from volseg.workflows.segment import segment
+from volseg.workflows.segment import Batch, segment
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--bundle", default="resection_cavity_segmentation")
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--maps", nargs="+", type=int, default=NUMBERS, help="label maps to take")
+    parser.add_argument("--tta", choices=VIEWS, default="none", help="when measuring")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -85,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif args.step == "own":
         operate(args.folder, args.data, args.seed, args.maps)
     else:
-        report(args.folder, args.data, args.bundle)
+        report(args.folder, args.data, args.bundle, Batch(tta=args.tta))
 
 
 def prepare(folder: Path, data: Path, seed: int, numbers: Sequence[int]) -> None:
@@ -169,7 +171,7 @@ def read_labels(data: Path, number: int) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(labels[box]), affine
 
 
-def report(folder: Path, data: Path, bundle: str) -> None:
+def report(folder: Path, data: Path, bundle: str, how: Batch) -> None:
     """Segment everything and write ``crossing.json``."""
     blurred = folder / "blurred_images"
     blurred.mkdir(exist_ok=True)
@@ -178,26 +180,27 @@ def report(folder: Path, data: Path, bundle: str) -> None:
         save(blurred / path.name, gaussian_filter(scan.get_fdata(), BLUR), scan.affine)
     cases = json.loads((folder / "cases.json").read_text())
     kinds = {f"{each['name']}.nii.gz": each.get("is_rich", False) for each in cases}
-    peer = cavities(folder / "images", folder / "masks", bundle)
-    soft = cavities(blurred, folder / "masks", bundle)
-    result = {"own": describe(cavities(folder / "own_images", folder / "own_masks", bundle))}
+    peer = cavities(folder / "images", folder / "masks", bundle, how)
+    soft = cavities(blurred, folder / "masks", bundle, how)
+    own = cavities(folder / "own_images", folder / "own_masks", bundle, how)
+    result = {"own": describe(own)}
     for kind, scores in (("", peer), (", blurred", soft)):
         for content, is_rich in (("fluid", False), ("clot", True)):
             chosen = {name: dice for name, dice in scores.items() if kinds[name] == is_rich}
             result[f"resector, {content}{kind}"] = describe(chosen)
     heads = sorted((folder / "heads").glob("*_image.nii.gz"))
-    result["healthy, synthetic"] = found(heads, bundle)
+    result["healthy, synthetic"] = found(heads, bundle, how)
     for what, names in (("healthy, real", HEALTHY), ("gliomas, real", GLIOMAS)):
-        result[what] = found([data / name for name in names], bundle)
+        result[what] = found([data / name for name in names], bundle, how)
     (folder / "crossing.json").write_text(json.dumps(result, indent=2) + "\n")
     for name, scores in result.items():
         print(name, scores["summary"])
 
 
-def cavities(images: Path, masks: Path, bundle: str) -> dict[str, float]:
+def cavities(images: Path, masks: Path, bundle: str, how: Batch) -> dict[str, float]:
     """Score the cavities of a folder."""
     output = images.with_name(f"{images.name}_found")
-    segment([images], bundle, output, overwrite=True)
+    segment([images], bundle, output, batch=how, overwrite=True)
     scores = {}
     for path in sorted(masks.glob("*.nii.gz")):
         truth, guess = read_volume(path)[0] > 0, read_volume(output / path.name)[0] > 0
@@ -218,10 +221,10 @@ def describe(scores: Mapping[str, float]) -> dict[str, object]:
     return {"summary": f"Dice median [range] (cases): {', '.join(texts)}", "dice": scores}
 
 
-def found(images: Sequence[Path], bundle: str) -> dict[str, object]:
+def found(images: Sequence[Path], bundle: str, how: Batch) -> dict[str, object]:
     """Measure what is found where there is nothing."""
     with TemporaryDirectory() as output:
-        summary = segment(images, bundle, output)
+        summary = segment(images, bundle, output, batch=how)
     volumes = {
         Path(case.source).name: sum(case.volumes_ml.values())
         for case in summary.cases

@@ -121,7 +121,9 @@ def test_files_of_one_case_must_share_a_grid(folder, tmp_path):
 
 
 def test_what_is_kept_of_a_case_depends_on_what_it_has(prepared):
-    label_map, _, scan, operated = (set(case) - {"affine", "draw", "contrast"} for case in prepared)
+    always = {"affine", "midline", "draw", "contrast"}
+    assert all(always <= set(case) for case in prepared)
+    label_map, _, scan, operated = (set(case) - always for case in prepared)
     assert label_map == {"labels", "anatomy"}
     assert scan == {"image", "anatomy"}
     assert operated == {"image", "label"}
@@ -333,7 +335,7 @@ def test_a_bundle_that_simulates_nothing_refuses_cases_without_labels(folder, tm
 UNETFORMER = {
     "_target_": "volseg.networks.segmenter.Segmenter",
     "num_classes": 2,
-    "encoder": {"_target_": "volseg.networks.swin.tiny", "in_channels": 1},
+    "encoder": {"_target_": "volseg.networks.swin.tiny", "in_channels": 2},
     "decoder": {"_target_": "volseg.networks.decoder_swin.SwinDecoder", "_mode_": "callable"},
 }
 

@@ -15,7 +15,11 @@ from volseg.engines.segment import (
     segmentation_evaluator,
 )
 from volseg.errors import WeightsError
+from volseg.networks.card import Card
+from volseg.networks.decoder_subpixel import SubpixelDecoder
+from volseg.networks.residual import ResidualEncoder
 from volseg.networks.segmenter import Segmenter
+from volseg.networks.weights import save_weights, segmenter_parts
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +163,18 @@ def test_a_pretrained_encoder_is_loaded_and_its_receipt_logged(tmp_path, caplog)
     saved = load_file(path)
     for name, value in network.encoder.state_dict().items():
         assert torch.equal(value, saved[f"encoder.{name}"])
+
+
+def test_a_channel_that_the_weights_do_not_know_starts_at_nothing(tmp_path):
+    path = tmp_path / "one.safetensors"
+    one = Segmenter(ResidualEncoder(1, (4, 8), patch=(2, 2, 2)), 2, SubpixelDecoder).eval()
+    save_weights(path, segmenter_parts(one), Card({}, ("MRI",)))
+    two = Segmenter(ResidualEncoder(2, (4, 8), patch=(2, 2, 2)), 2, SubpixelDecoder).eval()
+    initial_network(two, path, "cpu", ["MRI", "MRI mirrored"])
+    x, other = torch.randn(2, 1, 1, 16, 16, 16)
+    with torch.no_grad():
+        expected, found = one.encoder(x), two.encoder(torch.cat([x, other], dim=1))
+    torch.testing.assert_close(found, expected)
 
 
 def test_evaluating_weights_that_are_not_there_is_refused(tmp_path):

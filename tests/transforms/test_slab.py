@@ -1,5 +1,6 @@
 """Cutting volumes to slabs."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -36,6 +37,18 @@ def test_image_and_label_are_cut_alike_to_the_thickness_in_mm():
         assert slab["name"] == "ann"
         seen.add(axis)
     assert seen == {0, 1, 2}
+
+
+def test_an_affine_moves_along():
+    transform = RandSlabd(("image",), SPACING, 1.0, (24.0, 56.0))
+    affine = np.array([[0, -2.0, 0, 9], [2.0, 0, 0, -3], [0, 0, 4.0, 5], [0, 0, 0, 1]])
+    whole = case()["image"]
+    for seed in range(20):
+        transform.set_random_state(seed=seed)
+        slab = transform({"image": whole, "affine": affine})
+        voxel = np.unravel_index(int(slab["image"].flatten()[0]), whole.shape[1:])
+        np.testing.assert_allclose(slab["affine"][:, 3], affine @ [*voxel, 1])
+        np.testing.assert_allclose(slab["affine"][:, :3], affine[:, :3])
 
 
 def test_both_ends_may_stay():
