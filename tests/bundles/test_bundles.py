@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,7 @@ MONAI_TARGETS = {
     "monai.data.Dataset",
     "monai.data.PersistentDataset",
     "monai.inferers.SimpleInferer",
+    "monai.transforms.Compose",
     "monai.utils.set_determinism",
 }
 """Configs state facts; of MONAI's own objects they may name these."""
@@ -51,6 +53,16 @@ TINY = {
     "loop::num_workers": 0,
     "train::dataset::progress": False,
 }
+
+
+FLIPS = {
+    "brain_tumor_segmentation": [0],
+    "ct_tumor_segmentation": [],
+    "hippocampus_segmentation": [],
+    "resection_cavity_segmentation": [0],
+    "soft_tissue_sarcoma_segmentation": [0, 1, 2],
+}
+"""Axes along which each training flips its crops."""
 
 
 @pytest.fixture(scope="module")
@@ -311,3 +323,14 @@ def test_the_commands_of_the_readme_work_from_any_folder(source, data, tmp_path,
         )
         assert done.returncode == 0, done.stderr[-2000:]
     assert any(path.is_file() for path in (tmp_path / "elsewhere" / "masks").rglob("*"))
+
+
+@pytest.mark.parametrize("root", SEGMENTATION, ids=lambda path: path.name)
+def test_windows_may_be_flipped_as_the_crops_of_the_training_are(root):
+    bundle = Bundle(root)
+    axes = bundle.raw_config("inference").get("flip_axes", [])
+    assert axes == FLIPS[root.name]
+    train = json.dumps(bundle.raw_config("train"))
+    stated = [json.loads(text) for text in re.findall(r'"flip_axes": (\[[^]]*\])', train)]
+    if stated:
+        assert stated == [axes]
