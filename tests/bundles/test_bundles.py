@@ -20,6 +20,7 @@ from tests.bundles.synthetic import write_dataset, write_split
 from volseg import __version__
 from volseg.bundle import Bundle
 from volseg.data.box_tables import read_boxes
+from volseg.data.channels import scanned
 from volseg.data.class_tables import chances_of_table
 from volseg.engines.distributed import device
 from volseg.errors import WeightsError, find_cause
@@ -92,7 +93,8 @@ def data(request, folder) -> Path:
 def data_of(bundle: Path, folder: Path) -> Path:
     """Write cases with the bundle's classes; for one of several sequences, of the first."""
     config = json.loads(read(bundle, "train"))
-    sequence = config["channels"][0] if len(config["channels"]) > 1 else ""
+    channels = scanned(config["channels"])
+    sequence = channels[0] if len(channels) > 1 else ""
     num_classes = config.get("num_classes", 3)
     place = folder / f"{sequence or 'tiny'}_{num_classes}"
     if not place.exists():

@@ -18,6 +18,7 @@ import pytest
 from tests.clients.server import ROOT, Server, serving
 from tests.clients.studies import Volume, example, in_guises, mark_classes
 from volseg.bundle import Bundle
+from volseg.data.channels import scanned
 from volseg.networks.storage import read_state_dict, read_tensors
 
 pytestmark = [pytest.mark.monailabel, pytest.mark.slow, pytest.mark.real]
@@ -121,7 +122,7 @@ def write_study(bundle: Bundle, image: Volume, study: Path) -> Path:
 
 def name_of(guise: str, bundle: Bundle) -> str:
     """Name a case; where the network takes several sequences, after the one that it shows."""
-    channels = bundle.raw_config("inference")["channels"]
+    channels = scanned(bundle.raw_config("inference")["channels"])
     return guise if len(channels) == 1 else f"{guise}_{channels[0]}"
 
 
