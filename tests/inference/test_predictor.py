@@ -191,6 +191,11 @@ def test_values_of_a_bundle_can_be_replaced(bundle):
     assert Predictor.from_bundle(bundle, overrides={"overlap": 0.25}).inferer.overlap == 0.25
 
 
+def test_other_weights_than_those_of_the_bundle_are_refused(bundle):
+    with pytest.raises(BundleError, match=r"weights cannot be set: they are .*model"):
+        Predictor.from_bundle(bundle, overrides={"weights": "other.safetensors"})
+
+
 def test_a_bundle_without_weights_is_refused(bundle):
     bundle.weights().unlink()
     with pytest.raises(BundleError, match="has no weights"):

@@ -112,8 +112,16 @@ class Predictor:
 
         Returns:
             The predictor, ready.
+
+        Raises:
+            BundleError: If other weights are asked for than those of the bundle.
         """
         bundle = bundle if isinstance(bundle, Bundle) else Bundle.find(bundle)
+        if "weights" in (overrides or {}):
+            raise BundleError(
+                f"weights cannot be set: they are {bundle.weights()}; copy the bundle and put"
+                " others there, or use python -m monai.bundle run"
+            )
         classes = bundle.classes()
         config = bundle.config("inference", dict(overrides or {}))
         if steps := left_out(bundle.raw_config("inference")):
