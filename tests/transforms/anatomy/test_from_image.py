@@ -96,6 +96,20 @@ def test_the_symmetry_plane_turns_with_the_head(head, yaw, roll):
     assert abs(float(plane.point @ plane.normal)) < 2
 
 
+@pytest.mark.parametrize(("value", "radius"), [(300, 30), (200, 34), (10, 34)])
+def test_a_tumour_does_not_turn_the_symmetry_plane(head, value, radius):
+    image = paint(head, T1, 75, 105)
+    image[head.depth == 0] = 0
+    axes = [torch.arange(size) for size in image.shape]
+    places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).double()
+    where = places @ torch.from_numpy(head.affine[:3, :3]).T + torch.from_numpy(head.affine[:3, 3])
+    tumour = (where - torch.tensor([40.0, 25.0, 30.0])).norm(dim=-1) < radius
+    image[tumour & (head.depth > 0)] = value
+    plane = find_symmetry_plane(image, image > 0, head.affine)
+    assert np.degrees(np.arccos(min(1.0, float(plane.normal[0])))) < 4
+    assert abs(float(plane.point @ plane.normal)) < 3
+
+
 def test_a_surface_grows_to_the_ball_that_holds_it():
     axes = np.arange(50) * 2.0 - 49
     away = np.sqrt(sum(each**2 for each in np.meshgrid(axes, axes, axes, indexing="ij")))
