@@ -9,13 +9,13 @@ where a new block follows a leaky activation are negative values scaled once mor
 """
 
 import argparse
-import copy
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from tests.benchmarks.mean_weights import loaded
+from volseg.networks.decoder_subpixel import SubpixelDecoder
 from volseg.networks.opening import read_card
 from volseg.networks.residual import ResidualEncoder
 from volseg.networks.segmenter import Segmenter
@@ -52,7 +52,7 @@ def grown(network: nn.Module, widths: tuple[int, ...], blocks: tuple[int, ...]) 
     spec = network.encoder.spec
     patch = spec.strides[0]
     encoder = ResidualEncoder(spec.in_channels, widths, blocks, patch=patch)
-    large = Segmenter(encoder, network.num_classes, type(network.decoder), len(network.heads))
+    large = Segmenter(encoder, network.num_classes, SubpixelDecoder, len(network.heads))
     old = dict(network.named_parameters())
     with torch.no_grad():
         for name, value in large.named_parameters():
@@ -78,23 +78,6 @@ def _fill(name: str, large: Tensor, small: Tensor) -> None:
         new[:outputs].chunk(parts, dim=1), old.chunk(parts, dim=1), strict=True
     ):
         wide[:, : narrow.shape[1]] = narrow
-
-
-def difference(small: nn.Module, large: nn.Module, image: Tensor) -> float:
-    """Measure how far two networks' logits are apart, relative to their spread.
-
-    Args:
-        small: A network.
-        large: Another.
-        image: Volumes, ``(B, C, D, H, W)``.
-
-    Returns:
-        The largest difference over the standard deviation of the first's logits.
-    """
-    small, large = copy.deepcopy(small).eval(), copy.deepcopy(large).eval()
-    with torch.no_grad():
-        first, second = small(image), large(image)
-    return float((first - second).abs().max() / first.std())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+"""Trained weights grow, and the larger network computes the same and learns with all of it."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch.nn import functional
+
+from tests.benchmarks.grow_weights import grown
+from volseg.networks.decoder_subpixel import SubpixelDecoder
+from volseg.networks.residual import ResidualEncoder
+from volseg.networks.segmenter import Segmenter
+
+
+@pytest.fixture
+def small():
+    """Give a network with weights that are not those of its start."""
+    torch.manual_seed(0)
+    encoder = ResidualEncoder(2, (4, 8, 12), (1, 2, 1), patch=(2, 2, 2))
+    network = Segmenter(encoder, 2, partial(SubpixelDecoder, width=4))
+    with torch.no_grad():
+        for value in network.parameters():
+            value.add_(0.1 * torch.randn_like(value))
+    return network.eval()
+
+
+def difference(small, large, image):
+    """Give the largest difference of two networks' maps, over the spread of the first's."""
+    with torch.no_grad():
+        maps = zip(small(image, is_deep=True), large(image, is_deep=True), strict=True)
+        return max(float((first - second).abs().max() / first.std()) for first, second in maps)
+
+
+@pytest.mark.parametrize(
+    ("widths", "blocks", "tolerance"),
+    [
+        ((4, 8, 12), (1, 2, 1), 1e-6),
+        ((6, 8, 20), (1, 2, 1), 1e-4),
+        ((6, 9, 20), (2, 3, 1), 0.1),
+    ],
+)
+def test_a_grown_network_computes_the_same(small, widths, blocks, tolerance):
+    large = grown(small, widths, blocks)
+    assert large.encoder.spec.channels == widths
+    image = torch.randn(1, 2, 16, 16, 24)
+    assert difference(small, large, image) < tolerance
+
+
+def test_what_is_new_learns(small):
+    large = grown(small, (6, 9, 20), (1, 3, 1))
+    optimizer = torch.optim.Adam(large.parameters(), lr=0.01)
+    image, label = torch.randn(2, 2, 16, 16, 24), torch.randint(0, 2, (2, 16, 16, 24))
+    before = {name: value.detach().clone() for name, value in large.named_parameters()}
+    for _ in range(4):  # the first gives new channels someone who listens
+        optimizer.zero_grad()
+        outputs = large(image, is_deep=True)
+        sum(functional.cross_entropy(each, label) for each in outputs).backward()
+        optimizer.step()
+    for name, value in large.named_parameters():
+        moved = value.detach() != before[name]
+        if value.ndim == 5:
+            assert moved.flatten(1).any(dim=1).all(), name
