@@ -9,6 +9,7 @@ where a new block follows a leaky activation are negative values scaled once mor
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -33,7 +34,10 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     torch.manual_seed(args.seed)
     network = grown(loaded(args.weights), tuple(args.widths), tuple(args.blocks))
-    save_weights(args.output, segmenter_parts(network), read_card(args.weights))
+    card = read_card(args.weights)
+    encoder = {**card.network["encoder"], "widths": args.widths, "blocks": args.blocks}
+    card = replace(card, network={**card.network, "encoder": encoder})
+    save_weights(args.output, segmenter_parts(network), card)
 
 
 def grown(network: nn.Module, widths: tuple[int, ...], blocks: tuple[int, ...]) -> Segmenter:

@@ -32,14 +32,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--share", type=float, default=0.5, help="of AFTER, 0 to 1")
     parser.add_argument("--licence", help="of AFTER's data, for its card")
+    parser.add_argument("--half", action="store_true", help="write float16, half as large")
     args = parser.parse_args(arguments)
     args.output.mkdir(parents=True, exist_ok=True)
     network = mean(loaded(args.before), loaded(args.after), args.share)
     parts, card = segmenter_parts(network), read_card(args.after)
     if args.licence:
         card = replace(card, data={**card.data, "licence": args.licence})
-    save_weights(args.output / "model.safetensors", parts, card)
-    save_state_dict(args.output / "model.pt", network)
+    dtype = torch.float16 if args.half else torch.float32
+    save_weights(args.output / "model.safetensors", parts, card, dtype=dtype)
+    save_state_dict(args.output / "model.pt", network, dtype=dtype)
 
 
 def loaded(path: Path) -> nn.Module:

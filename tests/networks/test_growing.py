@@ -1,15 +1,19 @@
 """Trained weights grow, and the larger network computes the same and learns with all of it."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional
 
-from tests.benchmarks.grow_weights import grown
+from tests.benchmarks.grow_weights import grown, main
+from tests.benchmarks.mean_weights import loaded
+from volseg.networks.card import Card
 from volseg.networks.decoder_subpixel import SubpixelDecoder
 from volseg.networks.residual import ResidualEncoder
 from volseg.networks.segmenter import Segmenter
+from volseg.networks.weights import save_weights, segmenter_parts
 
 
 @pytest.fixture
@@ -60,3 +64,28 @@ def test_what_is_new_learns(small):
         moved = value.detach() != before[name]
         if value.ndim == 5:
             assert moved.flatten(1).any(dim=1).all(), name
+
+
+def test_a_grown_file_says_what_it_holds(small, tmp_path):
+    config = {
+        "_target_": "volseg.networks.segmenter.Segmenter",
+        "encoder": {
+            "_target_": "volseg.networks.residual.ResidualEncoder",
+            "in_channels": 2,
+            "widths": [4, 8, 12],
+            "blocks": [1, 2, 1],
+            "patch": [2, 2, 2],
+        },
+        "decoder": {
+            "_target_": "volseg.networks.decoder_subpixel.SubpixelDecoder",
+            "_mode_": "callable",
+        },
+        "num_classes": 2,
+    }
+    card = Card(config, ("MRI", "MRI mirrored"))
+    save_weights(tmp_path / "small.safetensors", segmenter_parts(small), card)
+    paths = [str(tmp_path / name) for name in ("small.safetensors", "large.safetensors")]
+    main([paths[0], "--widths", "6", "8", "20", "--blocks", "1", "2", "2", "--output", paths[1]])
+    large = loaded(Path(paths[1]))
+    assert large.encoder.spec.channels == (6, 8, 20)
+    assert difference(small, large.eval(), torch.randn(1, 2, 16, 16, 24)) < 0.1
