@@ -120,8 +120,7 @@ def read_as(card: Card, path: Path) -> Any:
             raise WeightsError(f"{path}: the card would run unknown code: {foreign[0]}")
         normalizer = ConfigParser(config).get_parsed_content("normalizer")
 
-    names = scanned(card.channels)
-    channels = names if len(names) > 1 else ()
+    channels = scanned(card.channels)
 
     @cache
     def pipeline(*keys: str) -> Any:
