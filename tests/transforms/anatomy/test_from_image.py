@@ -12,6 +12,7 @@ from volseg.transforms.anatomy.from_image import anatomy_from_brain, anatomy_fro
 from volseg.transforms.anatomy.maps import Tissue
 from volseg.transforms.anatomy.plane import find_symmetry_plane
 from volseg.transforms.anatomy.surface import Brightness, Surface, fill, sphere, swell
+from volseg.transforms.mirror import midline_of
 
 T1 = {Tissue.HEAD: 110, Tissue.SKULL: 8, Tissue.FLUID: 30, Tissue.VENTRICLE: 30}
 T2 = {Tissue.HEAD: 60, Tissue.SKULL: 8, Tissue.FLUID: 160, Tissue.VENTRICLE: 160}
@@ -176,3 +177,26 @@ def test_a_real_scan_alone_gives_two_equal_halves(shared_data):
     anatomy = anatomy_from_image(scan, image.affine)
     left, right = (float((anatomy.side == each).sum()) for each in (1, 2))
     assert abs(left - right) < 0.03 * (left + right)
+
+
+SEQUENCES = {
+    "Dataset902_GliomaBraTS2013/imagesTr/brats_2013_pat0004_1_000{}": "01",
+    "Dataset902_GliomaBraTS2013/imagesTr/brats_2013_pat0005_1_000{}": "01",
+    "Dataset902_GliomaBraTS2013/imagesTr/brats_2013_pat0006_1_000{}": "01",
+    "brain_mri/TCGA-DU-7294/TCGA-DU-7294_{}": ("t1", "t1c", "t2", "flair"),
+    "postop/PGBM-002/PGBM-002_{}": ("t1", "t1c", "t2", "flair"),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("pattern", SEQUENCES)
+def test_the_sequences_of_a_real_head_have_one_symmetry_plane(shared_data, pattern):
+    planes = []
+    for sequence in SEQUENCES[pattern]:
+        image = nibabel.load(shared_data / f"{pattern.format(sequence)}.nii.gz")
+        scan = torch.from_numpy(image.get_fdata(dtype=np.float32))
+        planes.append(midline_of(scan, image.affine))
+    normals = np.stack([plane.normal for plane in planes])
+    assert np.degrees(np.arccos((normals @ normals.T).clip(max=1))).max() < 2
+    places = [float(plane.normal @ (plane.point - planes[0].point)) for plane in planes]
+    assert np.abs(places).max() < 4
