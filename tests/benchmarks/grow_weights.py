@@ -4,7 +4,7 @@
 --blocks 1 2 3 2 --output GROWN.safetensors`` enlarges a residual encoder and its decoder.
 Old channels keep their weights and take nothing from new ones, which begin at random; a new block
 begins as one that passes its input on (Net2Net, Chen et al. 2016, https://arxiv.org/abs/1511.05641).
-What was learned is then where a larger network starts (``--set encoder=GROWN.safetensors``). Only
+What was learned is then where a larger network starts (``--encoder GROWN.safetensors``). Only
 where a new block follows a leaky activation are negative values scaled once more, by 0.01.
 """
 
