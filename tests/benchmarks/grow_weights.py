@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.benchmarks.mean_weights import loaded
-from volseg.networks.decoder_subpixel import SubpixelDecoder
+from volseg.errors import VolsegError
+from volseg.networks.card import Card
 from volseg.networks.opening import read_card
-from volseg.networks.residual import ResidualEncoder
-from volseg.networks.segmenter import Segmenter
-from volseg.networks.weights import save_weights, segmenter_parts
+from volseg.networks.weights import build_network, save_weights, segmenter_parts
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,39 +31,60 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
+    try:
+        card = grown_card(read_card(args.weights), args.widths, args.blocks)
+    except VolsegError as error:
+        parser.error(str(error))
     torch.manual_seed(args.seed)
-    network = grown(loaded(args.weights), tuple(args.widths), tuple(args.blocks))
-    card = read_card(args.weights)
-    encoder = {**card.network["encoder"], "widths": args.widths, "blocks": args.blocks}
-    card = replace(card, network={**card.network, "encoder": encoder})
-    save_weights(args.output, segmenter_parts(network), card)
+    small, large = loaded(args.weights), build_network(card)
+    grow(small, large)
+    save_weights(args.output, segmenter_parts(large), card)
 
 
-def grown(network: nn.Module, widths: tuple[int, ...], blocks: tuple[int, ...]) -> Segmenter:
-    """Build a larger network that computes the same.
+def grown_card(card: Card, widths: list[int], blocks: list[int]) -> Card:
+    """Describe the larger network.
 
     Args:
-        network: A segmenter over a residual encoder with patches.
+        card: Of the network that grows.
         widths: Channels of each level, at least as many as before.
         blocks: Blocks of each level, at least as many as before.
 
     Returns:
-        The larger network.
+        The same card, of a network of these sizes.
+
+    Raises:
+        VolsegError: If the network has no such levels, or a level would shrink.
     """
-    assert isinstance(network, Segmenter)
-    assert isinstance(network.encoder, ResidualEncoder)
-    spec = network.encoder.spec
-    patch = spec.strides[0]
-    encoder = ResidualEncoder(spec.in_channels, widths, blocks, patch=patch)
-    large = Segmenter(encoder, network.num_classes, SubpixelDecoder, len(network.heads))
-    old = dict(network.named_parameters())
+    encoder = card.network.get("encoder", {})
+    if "widths" not in encoder or "blocks" not in encoder:
+        raise VolsegError(
+            f"the encoder is {encoder.get('_target_')} without widths and blocks; only a"
+            " ResidualEncoder that says both grows"
+        )
+    for what, asked in (("widths", widths), ("blocks", blocks)):
+        old = encoder[what]
+        if len(asked) != len(old) or any(a < b for a, b in zip(asked, old, strict=True)):
+            raise VolsegError(
+                f"{what} are {asked}, and those of the weights {old}; give as many, none smaller"
+            )
+    larger = {**encoder, "widths": widths, "blocks": blocks}
+    return replace(card, network={**card.network, "encoder": larger})
+
+
+def grow(small: nn.Module, large: nn.Module) -> None:
+    """Give a larger network the weights of a smaller one, so that it computes the same.
+
+    Args:
+        small: A network with weights.
+        large: The same with more channels and blocks; its weights are replaced.
+    """
+    old = dict(small.named_parameters())
     with torch.no_grad():
         for name, value in large.named_parameters():
             if name in old:
                 _fill(name, value, old[name])
             elif name.endswith(("norm2.weight", "norm2.bias")):
                 value.zero_()
-    return large
 
 
 def _fill(name: str, large: Tensor, small: Tensor) -> None:
