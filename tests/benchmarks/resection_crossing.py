@@ -6,7 +6,8 @@ Then ``peer_resector.py FOLDER --draws 2`` makes cases in resector's own environ
 one with fluid alone, and one with its clot and white-matter lesion. ``own FOLDER`` makes cases with
 volseg and lists them in ``own.csv``, and ``measure FOLDER --bundle BUNDLE`` segments all of them:
 
-- Dice on volseg's own cavities, on both kinds of resector's, and on these after a blur of 0.7 mm;
+- Dice on volseg's own cavities, on both kinds of resector's, and on these after a blur of 0.7 mm,
+  contrast by contrast and by size;
 - millilitres of cavity found in the healthy heads, in real scans of healthy people, and in scans of
   gliomas that nobody has operated on.
 
@@ -45,6 +46,9 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 NUMBERS = (13, 14, 15)
 
 CONTRASTS = ("T1", "T2", "FLAIR", "unknown")
+
+SIZES = {"below 3 mL": (0.0, 3.0), "3 to 15 mL": (3.0, 15.0), "above 15 mL": (15.0, 1e6)}
+"""Cavities to be told apart, in mL: the median of EPISURG is about 15 mL."""
 
 BLUR = 0.7
 """In mm: the standard deviation that takes away the white noise of resector's texture."""
@@ -186,7 +190,7 @@ def report(folder: Path, data: Path, bundle: str, how: Batch) -> None:
     result = {"own": describe(own)}
     for kind, scores in (("", peer), (", blurred", soft)):
         for content, is_rich in (("fluid", False), ("clot", True)):
-            chosen = {name: dice for name, dice in scores.items() if kinds[name] == is_rich}
+            chosen = {name: score for name, score in scores.items() if kinds[name] == is_rich}
             result[f"resector, {content}{kind}"] = describe(chosen)
     heads = sorted((folder / "heads").glob("*_image.nii.gz"))
     result["healthy, synthetic"] = found(heads, bundle, how)
@@ -197,28 +201,36 @@ def report(folder: Path, data: Path, bundle: str, how: Batch) -> None:
         print(name, scores["summary"])
 
 
-def cavities(images: Path, masks: Path, bundle: str, how: Batch) -> dict[str, float]:
-    """Score the cavities of a folder."""
+def cavities(images: Path, masks: Path, bundle: str, how: Batch) -> dict[str, tuple[float, float]]:
+    """Score the cavities of a folder: Dice and true size in mL of each."""
     output = images.with_name(f"{images.name}_found")
     segment([images], bundle, output, batch=how, overwrite=True)
     scores = {}
     for path in sorted(masks.glob("*.nii.gz")):
-        truth, guess = read_volume(path)[0] > 0, read_volume(output / path.name)[0] > 0
-        scores[path.name] = 2 * int((truth & guess).sum()) / max(1, int(truth.sum() + guess.sum()))
+        values, affine, _ = read_volume(path)
+        truth, guess = values > 0, read_volume(output / path.name)[0] > 0
+        dice = 2 * int((truth & guess).sum()) / max(1, int(truth.sum() + guess.sum()))
+        scores[path.name] = dice, int(truth.sum()) * abs(np.linalg.det(affine[:3, :3])) / 1000
     return scores
 
 
-def describe(scores: Mapping[str, float]) -> dict[str, object]:
-    """Sum up, all contrasts together and each alone."""
-    parts = {"all": list(scores.values())}
+def describe(scores: Mapping[str, tuple[float, float]]) -> dict[str, object]:
+    """Sum up, all contrasts together and each alone, and by size."""
+    parts = {"all": [dice for dice, _ in scores.values()]}
     for contrast in CONTRASTS:
-        parts[contrast] = [dice for name, dice in scores.items() if f"_{contrast}-" in name]
+        parts[contrast] = [dice for name, (dice, _) in scores.items() if f"_{contrast}-" in name]
+    for size, (low, high) in SIZES.items():
+        parts[size] = [dice for dice, ml in scores.values() if low <= ml < high]
     texts = [
         f"{name} {median(values):.3f} [{min(values):.3f}, {max(values):.3f}] ({len(values)})"
         for name, values in parts.items()
         if values
     ]
-    return {"summary": f"Dice median [range] (cases): {', '.join(texts)}", "dice": scores}
+    return {
+        "summary": f"Dice median [range] (cases): {', '.join(texts)}",
+        "dice": {name: dice for name, (dice, _) in scores.items()},
+        "ml": {name: ml for name, (_, ml) in scores.items()},
+    }
 
 
 def found(images: Sequence[Path], bundle: str, how: Batch) -> dict[str, object]:
