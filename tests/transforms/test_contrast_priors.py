@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from volseg.transforms.contrast_priors import LEAST_GAP, RANGES, draw_kind_means
+from volseg.transforms.contrast_priors import LEAST_GAPS, RANGES, draw_kind_means
 from volseg.transforms.label_kinds import Kind
 
 
@@ -36,10 +36,16 @@ def test_every_order_occurs_on_an_unknown_contrast():
     assert len(orders) == 6
 
 
-def test_fluid_never_hides_in_white_matter():
-    gaps = [abs(each[Kind.FLUID] - each[Kind.WHITE]) for each in draw("unknown", 500)]
-    assert min(gaps) >= LEAST_GAP - 1e-9
-    assert all(each[Kind.FLUID] >= 0 for each in draw("unknown", 500))
+@pytest.mark.parametrize("kind", [Kind.WHITE, Kind.GREY])
+def test_fluid_never_hides_in_the_brain(kind):
+    gaps = [abs(each[Kind.FLUID] - each[kind]) for each in draw("unknown", 500)]
+    assert min(gaps) >= LEAST_GAPS[kind] - 1e-9
+
+
+def test_fluid_of_an_unknown_contrast_has_any_brightness():
+    levels = [each[Kind.FLUID] for each in draw("unknown", 500)]
+    assert np.histogram(levels, 4, (0, 1))[0].min() > 80
+    assert 0 <= min(levels) < max(levels) <= 1
 
 
 @pytest.mark.parametrize("contrast", ["T1", "FLAIR", "unknown"])

@@ -6,7 +6,7 @@ draws keep the order of tissues of T1, T2, FLAIR or proton density, whose ranges
 units of the brightest tissue of the brain: what is bright on a real scan is worth learning too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -50,8 +50,8 @@ DEFAULT_SHARES: Mapping[str, float] = MappingProxyType(
 FOLIA_GREY = 0.75
 """Part of the cerebellar cortex of a label map that is grey; its white blades are too thin."""
 
-LEAST_GAP = 0.2
-"""On an unknown contrast fluid differs by as much from white matter, or its cavities would hide."""
+LEAST_GAPS: Mapping[Kind, float] = MappingProxyType({Kind.WHITE: 0.2, Kind.GREY: 0.1})
+"""On an unknown contrast fluid differs by as much from each, or its cavities would hide."""
 
 
 def require_contrasts(names: Iterable[str]) -> None:
@@ -89,11 +89,24 @@ def draw_kind_means(contrast: str, random: np.random.RandomState) -> dict[Kind, 
         return _complete(means)
     means = dict(zip(RANGES, places.tolist(), strict=True))
     means[Kind.AIR] *= 0.05
-    white, fluid = means[Kind.WHITE], means[Kind.FLUID]
-    if abs(fluid - white) < LEAST_GAP:
-        step = random.uniform(LEAST_GAP, 0.5)
-        means[Kind.FLUID] = white - step if white > 0.5 else white + step
+    taken = [(means[kind] - gap, means[kind] + gap) for kind, gap in LEAST_GAPS.items()]
+    means[Kind.FLUID] = _place_outside(taken, means[Kind.FLUID])
     return _complete(means)
+
+
+def _place_outside(taken: Sequence[Range], place: float) -> float:
+    """Spread a place in 0 to 1 over what some ranges leave free of it."""
+    free, end = [], 0.0
+    for low, high in sorted(taken):
+        free.append((end, max(end, low)))
+        end = max(end, high)
+    free.append((end, max(end, 1.0)))
+    rest = place * sum(high - low for low, high in free)
+    for low, high in free:
+        if rest <= high - low:
+            return low + rest
+        rest -= high - low
+    return free[-1][1]
 
 
 def _complete(means: dict[Kind, float]) -> dict[Kind, float]:

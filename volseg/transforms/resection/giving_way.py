@@ -25,8 +25,8 @@ class Shifted:
         image: ``(C, d, h, w)``.
         anatomy: Its maps; only the tissue is moved.
         mask: The cavity, ``(d, h, w)``, bool.
-        gap: What was brain and is none now, between brain and skull, ``(d, h, w)``, bool;
-            `None` if nothing has moved.
+        gap: What was brain and is none now, between brain and skull, ``(d, h, w)``, bool; `None`
+            if nothing has moved. What had been carved out there still is cavity, and no gap.
         field: What was added to a voxel's index to find where it came from, ``(3, d, h, w)``;
             `None` if nothing has moved.
     """
@@ -56,15 +56,15 @@ def give_way(image: Tensor, anatomy: Anatomy, mask: Tensor, shift: Shift) -> Shi
     hull = anatomy.depth > 0
     whole = torch.cat([image, mask[None].float(), hull[None].float()])
     moved = read_at(whole, field, "bilinear")
-    left = hull & (moved[-2] > 0.5)
+    left, sunk = hull & (moved[-2] > 0.5), hull & (moved[-1] < 0.5)
     if not bool(left.any()):
         return Shifted(image, anatomy, mask)
     tissue = read_at(anatomy.tissue[None].float(), field, "nearest")[0].to(torch.uint8)
     return Shifted(
         torch.where(hull, moved[:-2], image),
         replace(anatomy, tissue=torch.where(hull, tissue, anatomy.tissue)),
-        left,
-        hull & (moved[-1] < 0.5),
+        left | (sunk & mask),
+        sunk & ~mask,
         field * hull,
     )
 

@@ -156,12 +156,9 @@ def _paint_cavity(scan: _Scan, anatomy: Anatomy, carved: Carved) -> _Drawn:
     crop = scan.crop(carved.start, carved.stop)
     box = anatomy.crop(carved.start, carved.stop)
     shifted = give_way(crop.float(), box, carved.mask, scan.cavity.shift)
+    floors = scan.image.flatten(1).amin(dim=1).float().reshape(-1, 1, 1, 1)
     if shifted.field is not None:
-        for index, (_, scale) in enumerate(scan.scales):
-            texture = scan.texture(
-                shifted.mask, replace(scale, lag1=scale.fine_lag1, slow=0.0), LOST, index
-            )
-            shifted.image[index] += texture * lost_noise(shifted, scale)
+        _restore_noise(scan, shifted, floors)
     gliosis = make_gliosis(shifted.anatomy, shifted.mask, scan.cavity)
     if gliosis is not None:
         for channel, (palette, _) in zip(shifted.image, scan.scales, strict=True):
@@ -177,12 +174,20 @@ def _paint_cavity(scan: _Scan, anatomy: Anatomy, carved: Carved) -> _Drawn:
     for index, (palette, scale) in enumerate(scan.scales):
         close = shifted.image[index, z:deep, y:high, x:wide]
         close.copy_(paint(close, fields, palette, scan.texture(mask, scale, CONTENT, index)))
-    crop.copy_(shifted.image)
+    crop.copy_(shifted.image.maximum(floors))
     scan.mask[tuple(map(slice, carved.start, carved.stop))] = shifted.mask.to(torch.uint8)
     layers = _layers(shifted, gliosis)
     whole: Box = (0, 0, 0), _size(shifted.mask)
     layers.update(_embed(_content_layers(fields, mask), (start, stop), whole))
     return (carved.start, carved.stop), layers
+
+
+def _restore_noise(scan: _Scan, shifted: Shifted, floors: Tensor) -> None:
+    """Add what linear reading took away, save where there is no signal, as around a bare brain."""
+    for index, (_, scale) in enumerate(scan.scales):
+        fine = replace(scale, lag1=scale.fine_lag1, slow=0.0)
+        noise = scan.texture(shifted.mask, fine, LOST, index) * lost_noise(shifted, scale)
+        shifted.image[index] += noise * (shifted.image[index] > floors[index])
 
 
 def _close_box(shifted: Shifted, margin: float) -> Box:

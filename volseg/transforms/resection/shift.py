@@ -1,8 +1,8 @@
 """How the brain gives way: walls fall into the cavity, and the surface sinks away from the skull.
 
-The walls follow the gradient of the blurred cavity, the surface follows gravity where it faces up.
-The field is worked out on every other voxel. It fades out towards the border of the box, so that
-the box fits into the volume as before.
+The walls of brain follow the gradient of the blurred cavity; where a cavity lies against the skull
+nothing does. The surface follows gravity where it faces up. The field is worked out on every other
+voxel. It fades out towards the border of the box, so that the box fits into the volume as before.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,9 @@ WALL_BLUR = 5.0
 
 NORMAL_BLUR = 6.0
 """Standard deviation of the blur of the depth whose gradient is the surface's normal, in mm."""
+
+LEAST_HULL = 0.05
+"""Where less of the blur lies within the hull, the cavity falls off all the same."""
 
 SAG_DEPTH = 18.0
 """The fall of the surface fades with depth over this many mm."""
@@ -54,8 +57,9 @@ def displacement(anatomy_box: Anatomy, mask: Tensor, shift: Shift) -> Tensor:
     linear = anatomy_box.affine[:3, :3]
     slopes = as_float(np.linalg.inv(linear * steps).T, device)
     if shift.collapse > 0:
-        soft = _blur(thin(mask, steps), [WALL_BLUR / edge for edge in coarse])
-        gradient = torch.tensordot(slopes, _gradient(soft), dims=1)
+        hull = (thin(anatomy_box.depth, steps) > 0).float()
+        soft = _soften(thin(mask, steps), hull, coarse)
+        gradient = hull * torch.tensordot(slopes, _gradient(soft), dims=1)
         steepest = float(gradient.square().sum(dim=0).amax().sqrt())
         moved -= shift.collapse / max(steepest, 1e-6) * gradient
     if shift.sag > 0:
@@ -114,6 +118,12 @@ def _blur(volume: Tensor, deviations: Sequence[float]) -> Tensor:
         weights = (kernel / kernel.sum()).reshape(shape).to(volume.device)
         result = functional.conv3d(padded, weights)
     return result[0, 0]
+
+
+def _soften(mask: Tensor, hull: Tensor, edges: Sequence[float]) -> Tensor:
+    """Blur a cavity over what lies within the hull: it does not fall off towards the skull."""
+    deviations = [WALL_BLUR / edge for edge in edges]
+    return _blur(mask * hull, deviations) / _blur(hull, deviations).clamp_(min=LEAST_HULL)
 
 
 def _gradient(volume: Tensor) -> Tensor:
