@@ -94,3 +94,25 @@ def test_the_noise_is_kept(deviation):
     # The spread of n independent voxels is known to 1 / sqrt(2 n), 2 % here and more if smooth.
     assert float(moved.image[0][where].std()) < 0.93 * 3
     assert float(restored[where].std()) == pytest.approx(3, rel=0.07)
+
+
+@pytest.mark.parametrize(
+    "shift", [Shift(collapse=3.0), Shift(sag=4.0, gravity=(-1.0, 0.0, 0.0)), Shift(2.0, 3.0)]
+)
+def test_a_cavity_that_lies_against_the_skull_stays_there(shift):
+    anatomy = brain()
+    mask = ball(14.0).roll(8, dims=0) & (anatomy.depth > 0)
+    moved = give_way(torch.rand(1, *SIZE), anatomy, mask, shift)
+    middle = torch.zeros_like(mask)
+    middle[:, 20:28, 20:28] = True
+    outermost = mask & middle & (anatomy.depth <= 8)
+    assert int(outermost.sum()) == 8 * 8 * 4
+    assert bool(moved.mask[outermost].all())
+    assert not bool((moved.gap & mask).any())
+
+
+def test_walls_of_brain_fall_in_as_far_where_the_cavity_lies_against_the_skull():
+    anatomy = brain()
+    mask = ball(14.0).roll(8, dims=0) & (anatomy.depth > 0)
+    moved = give_way(torch.rand(1, *SIZE), anatomy, mask, Shift(collapse=3.0))
+    assert int(mask[:, 24, 24].sum()) - int(moved.mask[:, 24, 24].sum()) == pytest.approx(3, abs=1)

@@ -232,6 +232,20 @@ def test_walls_that_give_way_leave_a_smaller_cavity_full_of_fluid():
     )
 
 
+def test_where_a_stripped_scan_has_no_signal_it_has_none_after_the_shift():
+    where = torch.from_numpy(np.indices(SIZE)[1] < 36) | (HEAD.depth == 0)
+    bare = torch.where(where, 0.0, IMAGE.clamp(min=1))
+    cavity = cavity_of(Content(air=0.3, blur=0.7), shift=Shift(collapse=3.0, sag=3.0))
+    result = operate(cavity, bare)
+    painted = (result.mask[0].numpy() > 0) | whole_layer(result, "collection")
+    alone = ndimage.distance_transform_edt(where.numpy()) > 5  # nothing else moves in from there
+    alone &= ndimage.distance_transform_edt(~painted) > 5
+    (z, y, x), (deep, high, wide) = result.box
+    assert alone[z:deep, y:high, x:wide].sum() > 1000
+    assert np.abs(result.image[0].numpy()[alone]).max() < 0.01  # noise is 3
+    assert float(result.image.min()) == 0
+
+
 def test_bone_and_scalp_stay_when_the_brain_sinks():
     result = operate(cavity_of(shift=Shift(sag=5.0)))
     distance = ndimage.distance_transform_edt(HEAD.depth.numpy() == 0)

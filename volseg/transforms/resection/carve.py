@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from volseg.transforms.anatomy.maps import DEPTH_STEP, Anatomy
+from volseg.transforms.anatomy.maps import DEPTH_STEP, Anatomy, Lobe, Tissue
 from volseg.transforms.resection.candidates import THINNED, gather
 from volseg.transforms.resection.cavity import RESECTOR, Cavity, Solid
 from volseg.transforms.resection.compat import carve_compat
@@ -111,8 +111,9 @@ def _carve_solid(anatomy: Anatomy, cavity: Cavity, solid: Solid) -> tuple[Index,
         return None if cut is None else _tighten(cut[0], cut[1].to(anatomy.device))
     if solid.corridor > 0 and solid.entry is None:
         solid = replace(solid, entry=_nearest_surface(anatomy, solid))
-    is_infratentorial = cavity.mode == "infratentorial"
-    job = _Job(solid, cavity.side or _side_at(anatomy, solid), is_infratentorial)
+    is_infratentorial = cavity.mode == "infratentorial" or _is_low_lesion(anatomy, solid)
+    side = cavity.side or _read_at(anatomy, anatomy.side, solid)
+    job = _Job(solid, side, is_infratentorial)
     level, bounds = _survey(anatomy, job, level_holding(solid, USUAL_WALL))
     found = None
     for within in bounds:
@@ -221,11 +222,18 @@ def _level_needed(ready: Candidates | None, solid: Solid, count: int) -> float:
     return min(level_holding(solid, ready.level(count, THINNED)), LARGEST_LEVEL)
 
 
-def _side_at(anatomy: Anatomy, solid: Solid) -> int:
+def _is_low_lesion(anatomy: Anatomy, solid: Solid) -> bool:
+    """Tell whether a lesion that is followed lies below the tentorium."""
+    is_low = _read_at(anatomy, anatomy.lobe, solid) == int(Lobe.INFRATENTORIAL)
+    return solid.tissue == int(Tissue.LESION) and is_low
+
+
+def _read_at(anatomy: Anatomy, volume: Tensor, solid: Solid) -> int:
+    """Read one of the maps at the centre of a solid."""
     linear, origin = anatomy.affine[:3, :3], anatomy.affine[:3, 3]
     place = np.linalg.solve(linear, np.asarray(solid.centre) - origin)
-    place = np.clip(np.round(place).astype(int), 0, np.array(anatomy.side.shape) - 1)
-    return int(anatomy.side[_index(place)])
+    place = np.clip(np.round(place).astype(int), 0, np.array(volume.shape) - 1)
+    return int(volume[_index(place)])
 
 
 def _nearest_surface(anatomy: Anatomy, solid: Solid) -> tuple[float, float, float]:

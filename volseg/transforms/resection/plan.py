@@ -245,21 +245,19 @@ class Planner:
         seed, width = self._seed(), self.random.uniform(4, 10)
         if len(places) == 0:
             return None
-        volume = max(len(places), 1) * self.scout.anatomy.voxel_ml
+        volume = len(places) * self.scout.anatomy.voxel_ml
         growth = (1 + margin / equivalent_radius(volume)) ** 3
         volume = min(max(volume * (growth if is_whole else part), 0.3), self.prior.max_ml)
         centre = places[np.linalg.norm(places - places.mean(axis=0), axis=1).argmin()]
-        solid = Solid(
-            centre=as_point(centre),
-            radii=as_point(np.abs(places - centre).max(axis=0) + 8),
-            angles=(0.0, 0.0, 0.0),
-            volume_ml=volume,
-            roughness=roughness,
-            seed=seed,
-            tissue=int(Tissue.LESION),
-        )
-        is_buried = self.scout.depth_at(centre) > equivalent_radius(volume)
-        return (self._open(solid, width, avoid_base) if is_buried else solid,)
+        radii, angles = as_point(np.abs(places - centre).max(axis=0) + 8), (0.0, 0.0, 0.0)
+        solid = Solid(as_point(centre), radii, angles, volume, roughness, seed)
+        solid = replace(solid, tissue=int(Tissue.LESION))
+        buried = max(0.0, self.scout.depth_at(centre) - equivalent_radius(volume))
+        low = mask & self.scout.lobe(Lobe.INFRATENTORIAL, self.side)
+        avoid = avoid_front if 2 * low.sum() > mask.sum() else avoid_base
+        solid = self._open(solid, width, avoid) if buried > 0 else solid
+        volume += np.pi * solid.corridor**2 * buried / 1000
+        return (replace(solid, volume_ml=min(volume, self.prior.max_ml)),)
 
     def _infratentorial(self) -> tuple[Solid, ...] | None:
         mask = self.scout.lobe(Lobe.INFRATENTORIAL, self.side)
@@ -292,8 +290,8 @@ class Planner:
         """Two lesions that keep a bridge of brain between them."""
         total, share = self.prior.draw_volume(self.random), self.random.uniform(0.5, 0.9)
         first, second = self._lesion(share * total), self._lesion((1 - share) * total)
-        if first is None or second is None:
+        if not (first and second):
             return None
         apart = np.linalg.norm(np.subtract(first.centre, second.centre))
-        radii = equivalent_radius(first.volume_ml) + equivalent_radius(second.volume_ml)
+        radii = sum(equivalent_radius(each.volume_ml) for each in (first, second))
         return (first, second) if apart > 1.5 * radii + 8 else None

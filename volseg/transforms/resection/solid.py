@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from volseg.transforms.anatomy.maps import Tissue
 from volseg.transforms.resection.cavity import HalfSpace, Solid
 from volseg.transforms.resection.noise import direction_noise, space_noise
 
@@ -274,9 +275,10 @@ def _depth(solid: Solid, offsets: Tensor, radius: float) -> Tensor | float:
     """Surgery comes from the entry: what lies away from it is more often left behind."""
     if solid.entry is None:
         return 0.0
+    slope = 0.1 if solid.tissue == int(Tissue.LESION) else 0.3
     way = _way(solid)
     way = way / max(float(np.linalg.norm(way)), 1e-6)
-    return -0.3 / radius * (as_float(way, offsets.device) @ offsets)
+    return -slope / radius * (as_float(way, offsets.device) @ offsets)
 
 
 def _corridor(solid: Solid, offsets: Tensor) -> Tensor:
