@@ -287,3 +287,13 @@ def test_what_cannot_be_used_is_said(case):
 
 
 REFERENCE = np.array([35.0, 10.0, 30.0])
+
+
+def test_a_cavity_that_nothing_can_be_carved_for_is_no_resection(head):
+    elsewhere = replace(PLAIN, solids=(replace(SOLID, centre=(400.0, 0.0, 0.0)),))
+    transform = RandResectiond.from_params(make_record(elsewhere, 8.0), "t1")
+    case = make_case(head, "t1")
+    done = transform(case)
+    assert torch.equal(done["t1"].as_tensor(), case["t1"].as_tensor())
+    assert not bool(done["cavity"].any())
+    assert done["t1"].meta[RECORD]["is_ok"] is False

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from scipy.optimize import brentq
 
 from tests.transforms.resection.heads import SKULL_THICKNESS, make_head, surface_depth
 from volseg.transforms.anatomy.maps import Lobe, Side, Tissue
 from volseg.transforms.resection.carve import carve
 from volseg.transforms.resection.cavity import MODES, STAGES, Cavity
 from volseg.transforms.resection.prior import Prior
-from volseg.transforms.resection.sample import sample_cavity
+from volseg.transforms.resection.resect import resect
+from volseg.transforms.resection.sample import WALL_SHARE, sample_cavity
+from volseg.transforms.resection.solid import equivalent_radius
 
 SOLID_MODES = [mode for mode in MODES if mode not in ("none", "flap_only", "tumour")]
 
@@ -175,12 +178,24 @@ def test_what_fills_a_cavity_fits_its_stage(head):
 def test_walls_move_in_by_a_fifth_of_the_radius_at_most_and_gravity_is_a_direction(head):
     for seed in range(10):
         cavity = draw(head, "lesionectomy", seed, max_ml=30.0)
-        wide = (cavity.solids[0].volume_ml * 1000 * 3 / (4 * np.pi)) ** (1 / 3)
-        final = wide - cavity.shift.collapse
-        assert cavity.shift.collapse <= 0.2 * final + 1e-6
-        assert 0.3 <= final**3 * 4 / 3 * np.pi / 1000 <= 30.0 + 1e-6
+        final = _final_ml(cavity)
+        assert cavity.shift.collapse <= 0.2 * equivalent_radius(final) + 1e-6
+        assert 0.3 <= final <= 30.0 + 1e-6
         assert 0 <= cavity.shift.sag <= 12
         assert np.linalg.norm(cavity.shift.gravity) == pytest.approx(1)
+
+
+def test_a_cavity_has_about_its_volume_when_its_walls_have_moved_in():
+    head = make_head((2.0, 2.0, 2.0))
+    image = torch.rand((1, *head.tissue.shape), generator=torch.Generator().manual_seed(0))
+    ratios = []
+    for seed in range(30):
+        cavity = draw(head, "lesionectomy", seed, min_ml=5.0, max_ml=40.0)
+        if cavity.shift.collapse > 1 and cavity.shift.sag == 0:
+            done = resect(image, head, replace(cavity, flap=None), ["T1"])
+            ratios.append(float(done.mask.sum()) * head.voxel_ml / _final_ml(cavity))
+    assert len(ratios) > 6
+    assert np.mean(ratios) == pytest.approx(1, abs=0.12)
 
 
 def test_sides_are_a_fair_coin(head):
@@ -212,7 +227,7 @@ def test_carved_volumes_follow_the_law_of_episurg():
     for _ in range(120):
         cavity = sample_cavity(head, random, prior)
         still = replace(cavity.shift, collapse=0.0)
-        shrunk = (1 - cavity.shift.collapse / _radius(cavity.solids[0].volume_ml)) ** 3
+        shrunk = _final_ml(cavity) / cavity.solids[0].volume_ml
         taken = float(carved_mask(head, replace(cavity, shift=still)).sum()) * head.voxel_ml
         volumes.append(taken * shrunk)
     law = stats.lognorm(s=1.055, scale=np.exp(9.636) / 1000)
@@ -221,5 +236,11 @@ def test_carved_volumes_follow_the_law_of_episurg():
     assert stats.kstest(0.61 * np.array(volumes), law.cdf).pvalue < 0.001
 
 
-def _radius(volume_ml):
-    return (volume_ml * 1000 * 3 / (4 * np.pi)) ** (1 / 3)
+def _final_ml(cavity):
+    """The volume that a solid was meant to have once its walls had moved in."""
+    wide, collapse = cavity.solids[0].volume_ml, cavity.shift.collapse
+
+    def excess(final):
+        return final * (1 + collapse / equivalent_radius(final)) ** (3 * WALL_SHARE) - wide
+
+    return brentq(excess, 1e-4 * wide, wide + 1e-9)

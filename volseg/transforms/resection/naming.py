@@ -7,7 +7,8 @@ from torch import Tensor
 
 TOKENS = {
     "FLAIR": {"flair", "t2flair", "dark"},
-    "T1c": {"t1c", "t1ce", "t1gd", "t1cd", "t1post", "t1wce", "gd", "gad", "ce"},
+    "T1c": {"t1c", "t1ce", "t1gd", "t1cd", "t1post", "t1wce", "gd", "gad", "gado", "gadolinium"}
+    | {"gadovist", "dotarem", "magnevist", "postcontrast", "ce"},
     "T2": {"t2", "t2w"},
     "PD": {"pd", "pdw"},
     "CT": {"ct", "ncct"},
@@ -15,8 +16,11 @@ TOKENS = {
 }
 """Words of a name that give a contrast away, the most telling contrast first."""
 
+WITHOUT = {"pre", "non", "no", "without"}
+"""Words that say that a contrast agent was not given."""
+
 AIR_HU = (-1100.0, -900.0)
-"""A volume whose first percentile lies here is in Hounsfield units."""
+"""A volume whose first percentile lies here is in Hounsfield units; what lies below is padding."""
 
 
 def guess_contrast(name: str, channel: Tensor | None = None) -> str:
@@ -34,6 +38,8 @@ def guess_contrast(name: str, channel: Tensor | None = None) -> str:
         ('T1', 'T1c', 'unknown')
     """
     words = {word for word in re.split(r"[^a-z0-9]+", name.lower()) if word}
+    if "contrast" in words and words & TOKENS["T1"] and not words & WITHOUT:
+        return "T1c"
     for contrast, telling in TOKENS.items():
         if words & telling:
             return contrast
@@ -43,5 +49,5 @@ def guess_contrast(name: str, channel: Tensor | None = None) -> str:
 def _is_hounsfield(channel: Tensor) -> bool:
     values = channel.reshape(-1)
     some = values[:: max(1, values.numel() // 20_000)].float()
-    low = float(torch.quantile(some, 0.01))
-    return AIR_HU[0] <= low <= AIR_HU[1]
+    some = some[some >= AIR_HU[0]]
+    return len(some) > 0 and float(torch.quantile(some, 0.01)) <= AIR_HU[1]

@@ -151,7 +151,8 @@ class RandResectiond(RandomizableTransform, MapTransform, InvertibleTransform):
             data: A case that this transform has made.
 
         Returns:
-            The case; its images are as before, bit for bit, if ``keep_patch`` was set.
+            The case; its images are as before, bit for bit, if ``keep_patch`` was set (integers as
+            far as float32 holds them, to 2 ** 24).
         """
         result = dict(data)
         for key in self.key_iterator(result):
@@ -165,11 +166,13 @@ class RandResectiond(RandomizableTransform, MapTransform, InvertibleTransform):
     def _operate(self, image: Tensor, anatomy: Anatomy, contrasts: Sequence[str]) -> Resected:
         """Resect; whatever goes wrong with one draw, the case is used as it is."""
         try:
-            return resect(image, anatomy, self.cavity, contrasts)
+            done = resect(image, anatomy, self.cavity, contrasts)
+            if bool(done.mask.any()) or not self.cavity.solids:
+                return done
         except Exception:
             logger.warning("a resection could not be simulated and is left out", exc_info=True)
-            self.cavity = Cavity(is_ok=False)
-            return Resected(image, torch.zeros((1, *image.shape[1:]), dtype=torch.uint8))
+        self.cavity = Cavity(is_ok=False)
+        return Resected(image, torch.zeros((1, *image.shape[1:]), dtype=torch.uint8))
 
     def _contrasts_of(self, key: Hashable, image: Tensor) -> list[str]:
         """Give the contrast of each channel of a key."""

@@ -96,6 +96,9 @@ COLLECTIONS: Mapping[str, Mapping[str, Chance]] = {
 COLLAPSE_SHARE = 0.2
 """Walls move by no more of the cavity's radius than this."""
 
+WALL_SHARE = 0.8
+"""About so much of a cavity's surface is brain that gives way; the rest lies against the skull."""
+
 
 def sample_cavity(
     anatomy: Anatomy,
@@ -159,7 +162,7 @@ def _widen(solid: Solid, collapse: float) -> Solid:
     if solid.lobe or solid.tissue:
         return solid
     growth = 1 + collapse / equivalent_radius(solid.volume_ml)
-    return replace(solid, volume_ml=solid.volume_ml * growth**3)
+    return replace(solid, volume_ml=solid.volume_ml * growth ** (3 * WALL_SHARE))
 
 
 def _is_possible(scout: Scout, cavity: Cavity) -> bool:
