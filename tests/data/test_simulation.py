@@ -113,6 +113,16 @@ def test_only_healthy_cases_are_drawn_several_times(folder):
     assert one == {"labels": str(folder / "map_b.nii.gz"), "contrast": "unknown", "draw": 0}
 
 
+@pytest.mark.parametrize("contrast", ["t2", "MRI"])
+def test_a_contrast_that_is_not_known_is_refused_before_anything_is_drawn(
+    folder, tmp_path, contrast
+):
+    table = tmp_path / "cases.csv"
+    table.write_text(f"name,image,contrast\nc,{folder / 'scan.nii.gz'},{contrast}\n")
+    with pytest.raises(DataError, match=f"c has the contrast '{contrast}'; use one of T1, T1c"):
+        simulation_items(table)
+
+
 def test_files_of_one_case_must_share_a_grid(folder, tmp_path):
     table = tmp_path / "cases.csv"
     table.write_text(f"image,anatomy\n{folder / 'scan.nii.gz'},{folder / 'map_b.nii.gz'}\n")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.inference.threshold import save_image, threshold_predictor
+from volseg.cli.main import main
 from volseg.inference.forecast import forecast
 from volseg.inference.work_list import list_jobs
 
@@ -48,3 +49,11 @@ def test_nothing_is_written_and_the_sum_is_said(inputs):
     assert not (inputs.parent / "out").exists()
     assert "b.nii.gz: cannot be segmented: is empty" in text
     assert text.splitlines()[-1].startswith("1 of 2 cases, about ")
+
+
+def test_a_network_may_take_more_channels_than_there_are_files(tmp_path, capsys):
+    save_image(tmp_path / "t1.nii.gz", shape=(20, 24, 22))
+    bundle = ["--bundle", "resection_cavity_segmentation"]  # its second channel is a mirror image
+    output = ["--output", str(tmp_path / "out"), "--dry-run"]
+    assert main(["segment", str(tmp_path / "t1.nii.gz"), *bundle, *output]) == 0
+    assert "1 of 1 cases" in capsys.readouterr().out

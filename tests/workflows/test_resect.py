@@ -1,6 +1,7 @@
 """``volseg resect``: files in, scans with a cavity out, on the same grid."""
 
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -237,6 +238,60 @@ def test_a_bad_file_is_reported_and_the_rest_go_on(files, tmp_path):
     made = resect([bad, files["t1"]], tmp_path / "out", Maps(files["labels"]), LESION)
     assert [case.status for case in made.cases] == ["failed", "done"]
     assert str(made).splitlines()[:2] == ["1 done, 1 failed", f"failed: {bad}: is empty"]
+
+
+def test_whole_numbers_of_64_bits_and_of_nifti_2_are_resected(files, head, tmp_path):
+    values = np.rint(paint(head)).astype(np.int64)
+    scan = tmp_path / "t1.nii.gz"
+    nib.save(nib.Nifti2Image(values, head.affine, dtype=np.int64), scan)
+    made = resect([scan], tmp_path / "out", Maps(files["labels"]), LESION)
+    assert made.is_complete, str(made)
+    done = nib.load(tmp_path / "out" / "t1_resected-0001.nii.gz")
+    assert (done.get_data_dtype(), type(done)) == (np.int64, nib.Nifti2Image)
+    assert 0 < (np.asarray(done.dataobj) != values).mean() < 0.2
+
+
+def test_a_scan_that_does_not_fit_into_memory_does_not_stop_the_others(
+    files, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("volseg.workflows.resect_case.anatomy_from_image", refuse)
+    made = resect([files["t1"], files["t2"]], tmp_path / "out", Maps(), LESION)
+    assert [case.status for case in made.cases] == ["failed", "failed"]
+    assert "needs more memory than there is; its affine should be in mm" in str(made)
+
+
+def test_ct_needs_a_map(files, tmp_path):
+    options = replace(LESION, contrasts=["CT"])
+    made = resect([files["t1"]], tmp_path / "out", Maps(), options)
+    assert "the brain cannot be estimated on CT; give --labels or --brain" in str(made)
+    assert resect([files["t1"]], tmp_path / "out", Maps(files["labels"]), options).is_complete
+
+
+def test_a_mask_without_a_tumour_is_reported(files, head, tmp_path):
+    empty = store(tmp_path / "empty.nii.gz", np.zeros(head.tissue.shape, np.uint8), head.affine)
+    maps = Maps(files["labels"], tumour=empty)
+    made = resect([files["t1"]], tmp_path / "out", maps, ResectOptions(mode="tumour"))
+    assert f"{empty}: marks no tumour" in str(made)
+
+
+def test_an_interpolated_label_map_is_not_made_an_image_of(files, head, tmp_path):
+    values = number_tissues(head) + np.float32(0.3)
+    between = store(tmp_path / "map.nii.gz", values, head.affine)
+    made = resect([between], tmp_path / "out", Maps(), replace(LESION, is_synthetic=True))
+    assert "labels are not whole numbers" in str(made)
+
+
+def test_hidden_files_and_folders_are_no_scans(files, tmp_path):
+    inputs = tmp_path / "in"
+    (inputs / "folder.nii.gz").mkdir(parents=True)
+    (inputs / "._t1.nii.gz").write_bytes(b"")
+    (inputs / "B.NII.GZ").write_bytes(files["t1"].read_bytes())
+    made = resect([inputs], tmp_path / "out", Maps(files["labels"]), LESION)
+    assert made.is_complete, str(made)
+    assert (tmp_path / "out" / "B_cavity-0001.nii.gz").exists()
 
 
 def test_a_label_map_on_another_grid_is_reported(files, head, tmp_path):

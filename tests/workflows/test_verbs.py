@@ -22,7 +22,7 @@ from volseg.workflows.inspect import inspect
 from volseg.workflows.pretrain import pretrain
 from volseg.workflows.segment import Batch, forecast_segment, segment
 from volseg.workflows.splitting import SPLIT
-from volseg.workflows.training import TrainingOptions, summarise
+from volseg.workflows.training import TrainingOptions, TrainingResult, summarise
 
 BUNDLE = "hippocampus_segmentation"
 QUIET = TrainingOptions(device="cpu", progress=False)
@@ -355,3 +355,10 @@ def test_a_bundle_whose_weights_do_not_fit_is_not_sound(finetuned, tmp_path):
     (broken / "models" / "model.safetensors").unlink()
     torch.save(nn.Linear(2, 2).state_dict(), broken / "models" / "model.pt")
     assert not inspect(broken).is_sound
+
+
+def test_a_score_that_is_undefined_is_said_to_be(tmp_path):
+    """As when no validation label has the class."""
+    last = {"epoch": 1, "step": 2, "loss": 0.5, "validation": {"val_mean_dice": None}}
+    text = str(TrainingResult(tmp_path, [tmp_path / "model.pt"], last, None))
+    assert "last (epoch 1): val_mean_dice undefined" in text

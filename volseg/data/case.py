@@ -1,5 +1,6 @@
 """A case: the files that belong together."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def stem(path: str | Path) -> str:
         The path up to the ending, with ``/`` between folders.
 
     Examples:
-        >>> stem("a/b.c.nii.gz")
-        'a/b.c'
+        >>> stem("a/b.c.nii.gz"), stem("A.NII.GZ")
+        ('a/b.c', 'A')
     """
-    return Path(path).as_posix().removesuffix(".gz").removesuffix(".nii")
+    return re.sub(r"(\.nii)?(\.gz)?$", "", Path(path).as_posix(), flags=re.IGNORECASE)

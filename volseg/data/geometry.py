@@ -239,7 +239,7 @@ def with_space_of(image: Any, values: NDArray[Any]) -> Any:
         An image of nibabel, unscaled.
     """
     kind = nib.Nifti2Image if isinstance(image.header, nib.Nifti2Header) else nib.Nifti1Image
-    made = kind(values, None)
+    made = kind(values, None, dtype=values.dtype)  # else int64 is refused
     stored = read_raw_header(image)
     for name in SPATIAL_FIELDS:
         made.header[name] = stored[name]

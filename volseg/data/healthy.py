@@ -7,6 +7,7 @@ from typing import Any
 from volseg.data.cases import Case, find_cases, select_cases
 from volseg.data.volumes import read_grid, require_same_grid
 from volseg.errors import DataError
+from volseg.transforms.resection.contrast import CONTRASTS
 from volseg.transforms.resection.naming import guess_contrast
 
 
@@ -74,6 +75,9 @@ def _item(case: Case) -> dict[str, Any]:
     }
     name = case.images[0].name if case.images else case.name
     contrast = case.contrast or guess_contrast(name)
+    if contrast not in CONTRASTS:
+        known = ", ".join(CONTRASTS)
+        raise DataError(f"{case.name} has the contrast {contrast!r}; use one of {known}, or none")
     return {
         **{key: str(path) for key, path in files.items() if path is not None},
         "contrast": contrast,

@@ -19,6 +19,7 @@ from volseg.inference.predictor import Predictor
 from volseg.inference.room import PREPARED_BYTES, network_shape, require_room
 from volseg.inference.sliding_window import SlidingWindow
 from volseg.inference.work_list import Job
+from volseg.networks.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def forecast(
     inferer = predictor.inferer
     if not isinstance(inferer, SlidingWindow) or not jobs:
         return Forecasts([_look(job, None)[0] for job in jobs])
-    channels = max(1, len(jobs[0].sources))
+    channels = _channels_of(predictor.network, max(1, len(jobs[0].sources)))
     window = torch.zeros((inferer.batch_size, channels, *inferer.roi_size))
     seconds, window_bytes = _try(predictor, window)
     base = held(torch.device("cpu"))
@@ -108,6 +109,11 @@ def forecast(
             )
         cases.append(case)
     return Forecasts(cases)
+
+
+def _channels_of(network: torch.nn.Module, files: int) -> int:
+    """Count the channels that a network takes; a pipeline may make several of one file."""
+    return network.encoder.spec.in_channels if isinstance(network, Segmenter) else files
 
 
 def _try(predictor: Predictor, window: torch.Tensor) -> tuple[float, int]:

@@ -153,6 +153,8 @@ def _read_mask(path: Path, image: Path | None, labels: Collection[int] | None, n
         require_same_grid(read_grid(image), read_grid(path))
     present = read_label_values(path)
     wanted = {value for value in present if value} if labels is None else set(labels)
+    if 0 in wanted:
+        raise DataError(f"{path}: 0 is what is no {name}; name the labels that are")
     if not wanted & set(present):
         raise DataError(
             f"{path}: holds the values {present} and none of {sorted(wanted) or 'a'} {name};"

@@ -225,7 +225,11 @@ def _find_images(path: Path) -> list[tuple[str, Path]]:
         raise DataError(f"{path} does not exist")
     if not path.is_dir():
         return [(stem(Path(path.name)), path)]
-    found = [each for each in sorted(path.rglob("*")) if each.name.endswith(ENDINGS)]
+    found = [
+        each
+        for each in sorted(path.rglob("*"))
+        if each.name.lower().endswith(ENDINGS) and each.is_file() and not each.name.startswith(".")
+    ]
     if not found:
         raise DataError(f"{path} holds no NIfTI file (*.nii, *.nii.gz)")
     return [(stem(each.relative_to(path)), each) for each in found]
@@ -256,12 +260,18 @@ def _resect_patient(
     source, began = str(patient.sources[0]), perf_counter()
     try:
         loaded = load_patient(patient, maps)
-    except VolsegError as error:
-        reason = str(error).removeprefix(f"{source}: ")
+    except (VolsegError, MemoryError) as error:
+        reason = _reason(error, source)
         yield Simulated(source, 0, "failed", reason, seconds=round(perf_counter() - began, 3))
         return
     for number in range(1, options.count + 1):
         yield _resect_once(loaded, prior, options.seed, number, output)
+
+
+def _reason(error: Exception, source: str) -> str:
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is; its affine should be in mm"
+    return str(error).removeprefix(f"{source}: ")
 
 
 def _resect_once(loaded: Loaded, prior: Prior, seed: int, number: int, output: Path) -> Simulated:
@@ -272,9 +282,8 @@ def _resect_once(loaded: Loaded, prior: Prior, seed: int, number: int, output: P
     try:
         case = simulate(loaded, prior, seed, number)
         record = write_case(case, patient, targets, settings)
-    except VolsegError as error:
-        reason = str(error).removeprefix(f"{source}: ")
-        return Simulated(source, number, "failed", reason)
+    except (VolsegError, MemoryError) as error:
+        return Simulated(source, number, "failed", _reason(error, source))
     files = [str(path) for path in targets.files()]
     seconds = round(perf_counter() - began, 3)
     return Simulated(source, number, "done", None, record, files, seconds)

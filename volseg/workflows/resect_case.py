@@ -103,6 +103,9 @@ class Patient:
         )
 
 
+HELP = "give --labels or --brain"
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A patient in memory.
@@ -140,17 +143,18 @@ def load_patient(patient: Patient, maps: Maps) -> Loaded:
     first = _tensor(volumes[0][0])
     extras: dict[Hashable, Any] = {}
     if maps.tumour is not None:
-        extras["tumour"] = _place(_read_on(maps.tumour, grid)[None] > 0.5, affine)
+        extras["tumour"] = _place(_read_tumour(maps.tumour, grid)[None], affine)
     if patient.is_label_map:
-        labels = first.round().int()
-        anatomy = anatomy_from_labels(labels, affine, maps.scheme)
-        return Loaded(patient, anatomy, torch.empty(0), labels, extras)
+        anatomy = anatomy_from_labels(first, affine, maps.scheme)
+        return Loaded(patient, anatomy, torch.empty(0), first.round().int(), extras)
     images = torch.stack([_tensor(values) for values, *_ in volumes])
     if maps.labels is not None:
         anatomy = anatomy_from_labels(_read_on(maps.labels, grid), affine, maps.scheme)
     elif maps.brain is not None:
         anatomy = anatomy_from_brain(first, _read_on(maps.brain, grid) > 0.5, affine)
     else:
+        if "CT" in contrasts_of(patient, images):
+            raise DataError(f"{patient.sources[0]}: the brain cannot be estimated on CT; {HELP}")
         anatomy = anatomy_from_image(first, affine)
     return Loaded(patient, anatomy, images, None, extras)
 
@@ -171,10 +175,7 @@ def simulate(loaded: Loaded, prior: Prior, seed: int, number: int) -> dict[str, 
     random = RandomState([seed, crc32(patient.names[0].encode()), number])
     if loaded.labels is None:
         image = loaded.images
-        contrasts = [
-            guess_contrast(Path(name).name, channel) if contrast == "auto" else contrast
-            for name, contrast, channel in zip(patient.names, patient.contrasts, image, strict=True)
-        ]
+        contrasts = contrasts_of(patient, image)
     else:
         image, contrasts = _make_image(loaded.labels, anatomy, patient.contrasts[0], random)
     transform = RandResectiond("image", {"image": contrasts}, prior=prior)
@@ -208,8 +209,7 @@ def write_case(
     drawn = case["cavity"].meta[RECORD]
     if not drawn["is_ok"]:
         raise DataError(
-            f"{patient.sources[0]}: no resection fits this anatomy; look at it, or give --labels"
-            " or --brain"
+            f"{patient.sources[0]}: no resection fits this anatomy; look at it, or {HELP}"
         )
     record = {
         **settings,
@@ -229,6 +229,29 @@ def write_case(
     text = json.dumps(record, indent=2, ensure_ascii=False)
     write_atomically(targets.record, f"{text}\n".encode())
     return record
+
+
+def contrasts_of(patient: Patient, images: torch.Tensor) -> list[str]:
+    """Say what each scan of a patient shows.
+
+    Args:
+        patient: Whose.
+        images: The scans, ``(C, D, H, W)``.
+
+    Returns:
+        A contrast for each; what was not given is guessed.
+    """
+    return [
+        guess_contrast(Path(name).name, channel) if contrast == "auto" else contrast
+        for name, contrast, channel in zip(patient.names, patient.contrasts, images, strict=True)
+    ]
+
+
+def _read_tumour(path: Path, grid: NamedGrid) -> torch.Tensor:
+    tumour = _read_on(path, grid) > 0.5
+    if not bool(tumour.any()):
+        raise DataError(f"{path}: marks no tumour; nothing in it is above 0.5")
+    return tumour
 
 
 def _tensor(values: NDArray[Any]) -> torch.Tensor:

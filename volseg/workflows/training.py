@@ -92,7 +92,10 @@ class TrainingResult:
         lines = [*self.notes, said]
         for title, record in (("last", self.last), ("best", self.best)):
             if record is not None and record.get("validation"):
-                scores = [f"{key} {value:.4f}" for key, value in record["validation"].items()]
+                scores = [
+                    f"{key} {'undefined' if value is None else f'{value:.4f}'}"
+                    for key, value in record["validation"].items()
+                ]
                 lines.append(f"{title} (epoch {record['epoch']}): {', '.join(scores)}")
         return "\n".join([*lines, *(f"wrote {path}" for path in self.weights)])
 

@@ -289,6 +289,25 @@ def test_what_cannot_be_used_is_said(case):
 REFERENCE = np.array([35.0, 10.0, 30.0])
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"contrasts": "t1"}, "contrast 't1' is not known; use one of T1, T1c, T2"),
+        ({"contrasts": {"t1": ["T1", "T3"]}}, "contrast 'T3' is not known"),
+        ({"out_key": {"cavity": "label", "blood": "b"}}, "layer 'blood' is not known; use one of"),
+    ],
+)
+def test_misspelt_settings_are_refused_at_once(settings, said):
+    with pytest.raises(DataError, match=said):
+        RandResectiond("t1", **settings)
+
+
+@pytest.mark.parametrize("contrasts", [[], ["T1", "T2"]])
+def test_contrasts_of_other_than_the_channels_are_refused(case, contrasts):
+    with pytest.raises(DataError, match=f"'t1' has 1 channels and contrasts name {len(contrasts)}"):
+        RandResectiond("t1", contrasts={"t1": contrasts})(case)
+
+
 def test_a_cavity_that_nothing_can_be_carved_for_is_no_resection(head):
     elsewhere = replace(PLAIN, solids=(replace(SOLID, centre=(400.0, 0.0, 0.0)),))
     transform = RandResectiond.from_params(make_record(elsewhere, 8.0), "t1")

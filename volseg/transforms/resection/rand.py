@@ -8,7 +8,7 @@ What was drawn is a `Cavity`, which is written into the metadata and can be repl
 """
 
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from volseg.errors import DataError
 from volseg.transforms.anatomy.maps import Anatomy
 from volseg.transforms.resection.cavity import Cavity
+from volseg.transforms.resection.contrast import CONTRASTS
 from volseg.transforms.resection.naming import guess_contrast
 from volseg.transforms.resection.prior import Prior
 from volseg.transforms.resection.record import RECORD, make_record, read_record
@@ -30,6 +31,9 @@ from volseg.transforms.resection.source import Source, as_plain, require_grid
 from volseg.transforms.resection.tumour import mark_tumour
 
 logger = logging.getLogger(__name__)
+
+LAYERS = ("cavity", "clot", "air", "gliosis", "collection", "extradural", "subgaleal")
+"""Masks that can be asked for."""
 
 Contrasts = str | Mapping[Hashable, str | Sequence[str]]
 
@@ -57,6 +61,9 @@ class RandResectiond(RandomizableTransform, MapTransform, InvertibleTransform):
         keep_patch: Whether the metadata keep what was painted over, so that `inverse` restores
             each image bit for bit.
         allow_missing_keys: Whether a case may lack some of the images.
+
+    Raises:
+        DataError: If a contrast or a layer is not known.
     """
 
     def __init__(
@@ -73,10 +80,12 @@ class RandResectiond(RandomizableTransform, MapTransform, InvertibleTransform):
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
+        _require_known("contrast", _names_of(contrasts), (*CONTRASTS, "auto"))
         self.contrasts = contrasts
         self.source = source or Source()
         self.prior = prior if isinstance(prior, Prior) else Prior(**(prior or {}))
         self.outputs = dict(out_key) if isinstance(out_key, Mapping) else {"cavity": out_key}
+        _require_known("layer", self.outputs, LAYERS)
         self.keep_patch = keep_patch
         self.cavity = Cavity()
         self.recorded: Cavity | None = None
@@ -183,6 +192,8 @@ class RandResectiond(RandomizableTransform, MapTransform, InvertibleTransform):
         if key not in self.contrasts:
             raise DataError(f"contrasts name no contrast of {key!r}; they have {[*self.contrasts]}")
         given = self.contrasts[key]
+        if not isinstance(given, str) and len(given) != len(image):
+            raise DataError(f"{key!r} has {len(image)} channels and contrasts name {len(given)}")
         return [given] * len(image) if isinstance(given, str) else list(given)
 
     def _write_images(
@@ -222,6 +233,21 @@ class RandResectiond(RandomizableTransform, MapTransform, InvertibleTransform):
                 kept = {"patch": patch, "box": done.box, "dtype": before[key].dtype}
                 pushed = self.push_transform(result[key], extra_info=kept)  # type: ignore[no-untyped-call] # MONAI
                 result[key] = pushed
+
+
+def _names_of(contrasts: Contrasts) -> list[str]:
+    if isinstance(contrasts, str):
+        return [contrasts]
+    return [
+        name
+        for given in contrasts.values()
+        for name in ([given] if isinstance(given, str) else given)
+    ]
+
+
+def _require_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
+    if unknown := [name for name in names if name not in known]:
+        raise DataError(f"{what} {unknown[0]!r} is not known; use one of {', '.join(known)}")
 
 
 def _as_floating(image: Tensor) -> Tensor:
