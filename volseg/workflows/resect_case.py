@@ -134,6 +134,9 @@ def load_patient(patient: Patient, maps: Maps) -> Loaded:
 
     Returns:
         The patient in memory; files on different grids are refused.
+
+    Raises:
+        DataError: If the brain would have to be estimated on CT.
     """
     volumes = [read_volume(path) for path in patient.sources]
     affine = volumes[0][1]

@@ -62,8 +62,7 @@ class RandResectiond(RandomizableTransform, MapTransform, InvertibleTransform):
             each image bit for bit.
         allow_missing_keys: Whether a case may lack some of the images.
 
-    Raises:
-        DataError: If a contrast or a layer is not known.
+    A contrast or a layer that is not known is refused as a `DataError`.
     """
 
     def __init__(
