@@ -385,3 +385,13 @@ def test_a_unetformer_learns_from_the_same_cases(folder, tmp_path):
     assert result.last["step"] == 4
     inference = Bundle(tmp_path / "run").raw_config("inference")
     assert inference["network_def"] == UNETFORMER
+
+
+def test_a_head_that_cannot_be_mapped_is_named(folder, tmp_path):
+    empty, scan = tmp_path / "brain.nii.gz", nib.load(folder / "scan.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros(scan.shape, np.uint8), scan.affine), empty)
+    table = tmp_path / "cases.csv"
+    table.write_text(f"image,brain\n{folder / 'scan.nii.gz'},{empty}\n")
+    (item,) = simulation_items(table)
+    with pytest.raises(DataError, match=rf"{empty}: the brain mask is empty"):
+        PrepareHead(SPACING)(item)

@@ -124,7 +124,7 @@ def test_nothing_is_overwritten_unless_asked_for(registered, folder):
         ({"post": None}, DataError, "without a transform both scans are needed"),
         ({"labels": [1, 4]}, DataError, r"values \[0, 2\] and none of \[1, 4\] tumour"),
         ({"labels": [0]}, DataError, "0 is what is no tumour; name the labels that are"),
-        ({"transform": "no.tfm"}, DataError, "is no transform that ITK can read"),
+        ({"transform": "no.tfm"}, DataError, "no.tfm: does not exist"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(folder, tmp_path, given, error, message):

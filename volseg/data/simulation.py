@@ -88,6 +88,9 @@ class PrepareHead(Transform):
             int16; for a healthy case ``anatomy``, ``(4, D, H, W)``, uint8, and for a real cavity
             its ``label``, uint8; then ``affine``, ``midline``, the plane between its sides,
             ``contrast`` and ``draw``.
+
+        Raises:
+            DataError: If the head cannot be mapped.
         """
         loaded = self._load(case)
         first = next(iter(loaded.values()))
@@ -103,7 +106,11 @@ class PrepareHead(Transform):
             label = (cut["label"] == self.cavity_value).to(torch.uint8)
             kept[MIDLINE] = midline_of(cut["image"][0], affine)
             return {**kept, "image": cut["image"], "label": label}
-        anatomy = self._map(cut, affine)
+        try:
+            anatomy = self._map(cut, affine)
+        except DataError as error:
+            source = case.get("brain") or case.get("labels") or case["image"]
+            raise DataError(f"{source}: {error}") from error
         kept["anatomy"] = anatomy.stack()
         key = "image" if "image" in cut else "labels"
         shown = cut["image"][0] if "image" in cut else anatomy.tissue

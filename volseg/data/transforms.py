@@ -29,6 +29,8 @@ def read_transform(path: str | Path) -> NDArray[np.float64]:
     Raises:
         DataError: If the file cannot be read, or the transform is not rigid.
     """
+    if not Path(path).is_file():
+        raise DataError(f"{path}: does not exist")
     try:
         transform: Any = sitk.ReadTransform(str(path))  # type: ignore[no-untyped-call] # half typed
     except RuntimeError as error:
