@@ -43,11 +43,15 @@ def test_scaled_whole_numbers_are_rounded_to_their_steps_and_held_in_range(tmp_p
 
 
 @pytest.mark.parametrize("dtype", [">f4", "<f4", "<f8"])
-def test_floats_stay_floats(tmp_path, dtype):
+def test_floats_stay_floats_and_those_that_did_not_change_keep_every_bit(tmp_path, dtype):
     source = store(tmp_path / "scan.nii.gz", np.linspace(0, 1, 60).reshape(3, 4, 5).astype(dtype))
-    values = read_volume(source)[0].astype(np.float32)
+    before = read_volume(source)[0]
+    values = before.astype(np.float32)
+    values[1, 2, 3] = 7.5
     write_like(tmp_path / "out.nii.gz", values, source)
-    np.testing.assert_array_equal(read_volume(tmp_path / "out.nii.gz")[0], values)
+    after = read_volume(tmp_path / "out.nii.gz")[0]
+    assert after[1, 2, 3] == 7.5
+    assert np.argwhere(after != before).tolist() == [[1, 2, 3]]
     assert nib.load(tmp_path / "out.nii.gz").get_data_dtype().itemsize == np.dtype(dtype).itemsize
 
 
