@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 from volseg.data.geometry import save_whole, with_space_of
 from volseg.errors import GeometryError
 
-WIDTH = 24
-"""Bits of whole numbers that single precision holds; of wider types unchanged voxels are copied."""
-
 
 def write_like(path: Path, values: NDArray[np.floating[Any]], source: Path) -> None:
     """Write intensities beside the image that they were made from.
@@ -40,7 +37,7 @@ def write_like(path: Path, values: NDArray[np.floating[Any]], source: Path) -> N
         limits = np.iinfo(dtype)
         steps = np.rint((values.astype(np.float64) - inter) / slope)
         stored = np.clip(steps, limits.min, limits.max).astype(dtype)
-    if dtype.itemsize * 8 > WIDTH and slope == 1 and inter == 0:
+    if dtype.itemsize >= 4 and dtype != np.float32 and (slope, inter) == (1, 0):
         raw = np.asarray(image.dataobj).reshape(values.shape)
         stored = np.where(raw.astype(np.float32) == values, raw, stored).astype(dtype)
     made = with_space_of(image, stored)

@@ -246,6 +246,15 @@ def test_where_a_stripped_scan_has_no_signal_it_has_none_after_the_shift():
     assert float(result.image.min()) == 0
 
 
+def test_a_voxel_that_is_no_number_spoils_no_others():
+    image = IMAGE.clone()
+    image[0, 0, 0, 0] = float("nan")
+    cavity = cavity_of(shift=Shift(collapse=3.0, sag=3.0))
+    result, clean = operate(cavity, image), operate(cavity)
+    assert int(result.image.isnan().sum()) == 1
+    assert torch.equal(result.image[0, 1:], clean.image[0, 1:])
+
+
 def test_bone_and_scalp_stay_when_the_brain_sinks():
     result = operate(cavity_of(shift=Shift(sag=5.0)))
     distance = ndimage.distance_transform_edt(HEAD.depth.numpy() == 0)

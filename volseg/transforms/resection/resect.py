@@ -156,7 +156,7 @@ def _paint_cavity(scan: _Scan, anatomy: Anatomy, carved: Carved) -> _Drawn:
     crop = scan.crop(carved.start, carved.stop)
     box = anatomy.crop(carved.start, carved.stop)
     shifted = give_way(crop.float(), box, carved.mask, scan.cavity.shift)
-    floors = scan.image.flatten(1).amin(dim=1).float().reshape(-1, 1, 1, 1)
+    floors = _least(scan.image)
     if shifted.field is not None:
         _restore_noise(scan, shifted, floors)
     gliosis = make_gliosis(shifted.anatomy, shifted.mask, scan.cavity)
@@ -180,6 +180,14 @@ def _paint_cavity(scan: _Scan, anatomy: Anatomy, carved: Carved) -> _Drawn:
     whole: Box = (0, 0, 0), _size(shifted.mask)
     layers.update(_embed(_content_layers(fields, mask), (start, stop), whole))
     return (carved.start, carved.stop), layers
+
+
+def _least(image: Tensor) -> Tensor:
+    """Find the least number of each channel, ``(C, 1, 1, 1)``, float32."""
+    least = image.flatten(1).amin(dim=1)
+    if bool(least.isnan().any()):
+        least = image.nan_to_num(nan=math.inf).flatten(1).amin(dim=1)
+    return least.float().reshape(-1, 1, 1, 1)
 
 
 def _restore_noise(scan: _Scan, shifted: Shifted, floors: Tensor) -> None:
